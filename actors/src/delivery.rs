@@ -1,0 +1,372 @@
+//! The delivery actor: on every worker, it takes events out of the thread's lane and gives them
+//! to the app.
+//!
+//! Behind the lane stands a queue for each key that has events: one at a time within a key, in
+//! the order they were sent, everything else side by side. A key whose event was refused waits
+//! on a timer and holds up nobody but itself.
+//!
+//! The app's own code (a handler in this process) and the waiting run in tasks that die with the
+//! actor, so that no event of a dead actor can overtake one of its successor: what was under way
+//! is settled as lost, and a log reads it again.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bindery_contract::credit::Credit;
+use bindery_contract::sink::{Delivery, Lanes};
+use bindery_contract::{Key, Nack, panic_text};
+use futures_util::{FutureExt, future, stream};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{Answer, AppConnection, Forward, Refusal};
+use crate::attempts::{Attempts, Next, worth_a_warning};
+use crate::component::Component;
+use crate::core::Core;
+use crate::router::Call;
+use crate::status::{Blocked, InputCounters};
+use crate::worker::WorkerDeathNotice;
+
+/// Control messages only.
+const MAILBOX: usize = 16;
+
+/// An event with the input that it came from.
+pub(crate) struct Parcel {
+    pub(crate) input: Arc<Route>,
+    pub(crate) delivery: Delivery,
+}
+
+/// One reading of one input: what its events have in common.
+pub(crate) struct Route {
+    pub(crate) core: Arc<Core>,
+    pub(crate) component: Arc<Component>,
+    pub(crate) attempts: Attempts,
+    pub(crate) counters: Arc<InputCounters>,
+}
+
+impl Lanes for Route {
+    fn slots(&self) -> &Arc<Credit> {
+        &self.core.slots
+    }
+
+    /// A key stays with its thread; an event without one goes to the shortest lane.
+    fn push(self: Arc<Self>, delivery: Delivery) {
+        let seats = &self.core.seats;
+        let seat = match delivery.key() {
+            Some(key) => usize::try_from(key.stable_hash() % seats.len() as u64).unwrap_or(0),
+            None => (0..seats.len())
+                .min_by_key(|seat| seats[*seat].lane.len())
+                .unwrap_or(0),
+        };
+        seats[seat].lane.push(Parcel {
+            input: Arc::clone(&self),
+            delivery,
+        });
+    }
+}
+
+/// The delivery actor of one worker.
+pub(crate) struct DeliveryActor {
+    core: Arc<Core>,
+    seat: usize,
+    desk: Rc<Desk>,
+    _notice: WorkerDeathNotice,
+}
+
+/// What the actor and its tasks share.
+struct Desk {
+    connection: Option<Box<dyn AppConnection>>,
+    /// What waits behind the event that is under way, for each key that has one.
+    queues: RefCell<HashMap<Queue, VecDeque<Parcel>>>,
+    /// Ends all tasks with the actor.
+    gone: CancellationToken,
+}
+
+/// A key of one reading.
+type Queue = (usize, Key);
+
+fn queue_of(parcel: &Parcel) -> Option<Queue> {
+    let key = parcel.delivery.key()?;
+    Some((Arc::as_ptr(&parcel.input) as usize, key.clone()))
+}
+
+impl DeliveryActor {
+    /// Starts the delivery actor of a seat on the current thread.
+    pub(crate) fn start_for(core: &Arc<Core>, seat: usize) -> Addr<Self> {
+        let connection = core.app.as_ref().map(|app| app.connect());
+        Actor::start(Self {
+            desk: Rc::new(Desk {
+                connection,
+                queues: RefCell::default(),
+                gone: CancellationToken::new(),
+            }),
+            _notice: WorkerDeathNotice {
+                core: Arc::clone(core),
+                seat,
+            },
+            core: Arc::clone(core),
+            seat,
+        })
+    }
+
+    fn arrived(&mut self, mut parcel: Parcel) {
+        parcel.delivery.left_lane();
+        let queue = queue_of(&parcel);
+        if let Some(queue) = &queue
+            && let Some(behind) = self.desk.queues.borrow_mut().get_mut(queue)
+        {
+            behind.push_back(parcel);
+            return;
+        }
+        if let Some(queue) = &queue {
+            self.desk
+                .queues
+                .borrow_mut()
+                .insert(queue.clone(), VecDeque::new());
+        }
+        let desk = Rc::clone(&self.desk);
+        actix_rt::spawn(async move {
+            let gone = desk.gone.clone();
+            tokio::select! {
+                biased;
+                () = gone.cancelled() => {}
+                () = desk.work_off(parcel, queue) => {}
+            }
+        });
+    }
+}
+
+impl Drop for DeliveryActor {
+    fn drop(&mut self) {
+        self.desk.gone.cancel();
+    }
+}
+
+impl Actor for DeliveryActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let (core, seat) = (Arc::clone(&self.core), self.seat);
+        ctx.add_stream(stream::unfold(Vec::new(), move |mut taken: Vec<Parcel>| {
+            let core = Arc::clone(&core);
+            async move {
+                poll_fn(|cx| core.seats[seat].lane.poll_take(cx, &mut taken)).await;
+                let batch = std::mem::take(&mut taken);
+                Some((batch, taken))
+            }
+        }));
+    }
+}
+
+impl StreamHandler<Vec<Parcel>> for DeliveryActor {
+    fn handle(&mut self, parcels: Vec<Parcel>, _: &mut Context<Self>) {
+        for parcel in parcels {
+            self.arrived(parcel);
+        }
+    }
+}
+
+/// Panics the actor, for the tests of what happens then.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Die;
+
+#[cfg(test)]
+impl Handler<Die> for DeliveryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
+        panic!("on purpose");
+    }
+}
+
+/// Forgets a key's queue when its task ends, however it ends; what still waits in it is lost,
+/// which its source hears.
+struct Forget<'a> {
+    desk: &'a Desk,
+    queue: Option<Queue>,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        let behind = self
+            .queue
+            .take()
+            .and_then(|queue| self.desk.queues.borrow_mut().remove(&queue));
+        // Outside the borrow: settling may run code that comes back here.
+        drop(behind);
+    }
+}
+
+impl Desk {
+    /// Delivers an event, and after it whatever has queued up behind it.
+    async fn work_off(&self, first: Parcel, queue: Option<Queue>) {
+        let mut forget = Forget { desk: self, queue };
+        let mut parcel = first;
+        loop {
+            self.deliver(parcel).await;
+            let Some(queue) = &forget.queue else { return };
+            let mut queues = self.queues.borrow_mut();
+            match queues.get_mut(queue).and_then(VecDeque::pop_front) {
+                Some(next) => parcel = next,
+                None => {
+                    queues.remove(queue);
+                    drop(queues);
+                    forget.queue = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tries an event until it is taken, its attempts are used up, or its input stops.
+    async fn deliver(&self, parcel: Parcel) {
+        let Parcel { input, delivery } = parcel;
+        let core = &input.core;
+        let mut attempt: u32 = 0;
+        let mut blocked: Option<Blocked> = None;
+        loop {
+            if let Some(nack) = delivery.refused() {
+                return delivery.nack(nack);
+            }
+            attempt = attempt.saturating_add(1);
+            input.counters.attempted(core.clock.wall());
+            let refusal = match self.attempt(&input, &delivery).await {
+                Ok(answer) => {
+                    input.counters.taken();
+                    return delivery.ack(answer.reply);
+                }
+                Err(refusal) => refusal,
+            };
+            let failures = input.counters.refused();
+            match input.attempts.after(attempt, failures, fastrand::f64()) {
+                Next::Again(wait) => {
+                    let blocked = blocked.get_or_insert_with(|| {
+                        input.counters.block(delivery.key(), core.clock.wall())
+                    });
+                    blocked.update(attempt, &refusal.error);
+                    if worth_a_warning(attempt) {
+                        tracing::warn!(
+                            target: "dapr.runtime.processor.binding",
+                            "binding {}: an event{} was refused {attempt} times and is tried \
+                             again; last: {}",
+                            input.component.name,
+                            delivery.key().map(|key| format!(" of {}", key.as_str())).unwrap_or_default(),
+                            refusal.error,
+                        );
+                    }
+                    tokio::select! {
+                        biased;
+                        () = delivery.stopped() => {}
+                        () = core.clock.sleep(wait) => {}
+                    }
+                }
+                Next::GiveUp(wait) => {
+                    tracing::error!(
+                        target: "dapr.runtime.processor.binding",
+                        "binding {}: the app refused an event: {}",
+                        input.component.name, refusal.error,
+                    );
+                    tokio::select! {
+                        biased;
+                        () = delivery.stopped() => {}
+                        () = core.clock.sleep(wait) => {}
+                    }
+                    return delivery.nack(Nack::Refused(refusal.error));
+                }
+            }
+        }
+    }
+
+    /// One attempt: the app, and then what its answer asks for.
+    async fn attempt(&self, input: &Route, delivery: &Delivery) -> Result<Answer, Refusal> {
+        let Some(connection) = &self.connection else {
+            return Err(Refusal::unreachable("app channel is not initialized"));
+        };
+        let calling = connection.deliver(&input.component.input_name, delivery.event());
+        let answer = match AssertUnwindSafe(calling).catch_unwind().await {
+            Ok(answer) => answer?,
+            Err(panic) => return Err(Refusal::unreachable(panic_text(panic.as_ref()))),
+        };
+        if let Err(error) = forward(input, &answer.forward).await {
+            input.counters.reply_failed();
+            tracing::error!(
+                target: "dapr.runtime.processor.binding",
+                "error executing app response: {error}"
+            );
+            if input.component.delivery.reply_failure_nacks {
+                return Err(Refusal {
+                    error,
+                    status: None,
+                });
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// Does what the app's answer asks for.
+async fn forward(input: &Route, forward: &Forward) -> Result<(), String> {
+    let (bindings, data, parallel) = match forward {
+        Forward::Nothing => return Ok(()),
+        _ if !input.component.delivery.reply => return Ok(()),
+        Forward::Malformed(problem) => {
+            warn_once(input, problem);
+            return Ok(());
+        }
+        Forward::To {
+            bindings,
+            data,
+            parallel,
+        } => (bindings, data, *parallel),
+    };
+    let table = input.core.table.load();
+    if let Some(unknown) = bindings.iter().find(|binding| table.get(binding).is_none()) {
+        warn_once(
+            input,
+            &format!("\"to\" names {unknown:?}, which is no loaded output binding"),
+        );
+        return Ok(());
+    }
+    let send = |binding: &String| {
+        let call = Call {
+            binding: binding.clone(),
+            operation: "create".into(),
+            data: data.clone(),
+            ..Call::default()
+        };
+        let core = Arc::clone(&input.core);
+        let binding = binding.clone();
+        async move {
+            let outcome = core.invoke(call).await;
+            outcome
+                .map(drop)
+                .map_err(|error| format!("output binding {binding}: {error}"))
+        }
+    };
+    if parallel {
+        let outcomes = future::join_all(bindings.iter().map(send)).await;
+        outcomes.into_iter().collect()
+    } else {
+        for binding in bindings {
+            send(binding).await?;
+        }
+        Ok(())
+    }
+}
+
+fn warn_once(input: &Route, problem: &str) {
+    if input.counters.first_malformed_reply() {
+        tracing::warn!(
+            target: "dapr.runtime.processor.binding",
+            "binding {}: the app's answer is ignored: {problem}. This is said once.",
+            input.component.name,
+        );
+    }
+}

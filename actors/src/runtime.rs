@@ -1,0 +1,164 @@
+//! The runtime as its host sees it: start, load, call, stop.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::prelude::*;
+use bindery_contract::{Clock, Deadline, Identity, Role};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::app::App;
+use crate::component::Component;
+use crate::core::{Core, Limits};
+use crate::supervisor::{Load, Reports, StartInputs, Stop, Supervisor, Threads};
+use crate::worker::Worker;
+
+/// How a runtime is set up.
+pub struct RuntimeConfig {
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Who the sidecar is.
+    pub identity: Identity,
+    /// The numbers it runs by.
+    pub limits: Limits,
+    /// Which threads there are.
+    pub threads: Threads,
+    /// The app, if there is one: without it, inputs are opened and never read.
+    pub app: Option<Arc<dyn App>>,
+}
+
+/// One sidecar's actors. Dropping it stops them.
+pub struct Runtime {
+    core: Arc<Core>,
+    supervisor: SupervisorSeat,
+    _guardian: AbortOnDropHandle<()>,
+}
+
+type SupervisorSeat = Arc<Mutex<Addr<Supervisor>>>;
+
+impl Runtime {
+    /// Starts the runtime. The current thread, which must run an actix system, becomes its
+    /// control thread.
+    pub fn start(config: RuntimeConfig) -> Self {
+        let RuntimeConfig {
+            clock,
+            identity,
+            limits,
+            threads,
+            app,
+        } = config;
+        let (reports, receiver) = mpsc::unbounded_channel();
+        let core = Core::new(clock, identity, limits, app, reports);
+        let receiver: Reports = Arc::new(tokio::sync::Mutex::new(receiver));
+        let (supervisor, mut death) = Supervisor::start(&core, threads, Arc::clone(&receiver));
+        let supervisor = Arc::new(Mutex::new(supervisor));
+        let (seat, guarded) = (Arc::clone(&supervisor), Arc::clone(&core));
+        let guardian = tokio::task::spawn_local(async move {
+            // Nobody sends: it resolves when the supervisor is gone.
+            while (&mut death).await.is_err() && !guarded.desired().closed {
+                tracing::error!(target: "dapr.runtime", "the supervisor died; a new one takes over");
+                guarded.table.clear();
+                let (fresh, next) = Supervisor::start(&guarded, threads, Arc::clone(&receiver));
+                let desired = guarded.desired().clone();
+                let _ = fresh.try_send(Load(desired.components));
+                if desired.inputs {
+                    let _ = fresh.try_send(StartInputs);
+                }
+                *seat.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+                death = next;
+            }
+        });
+        Self {
+            core,
+            supervisor,
+            _guardian: AbortOnDropHandle::new(guardian),
+        }
+    }
+
+    /// The shared state: calls and status go through it, from any thread.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Takes components in and opens them, all at once.
+    pub fn load(&self, components: Vec<Component>) {
+        let components: Vec<_> = components.into_iter().map(Arc::new).collect();
+        self.core
+            .desired()
+            .components
+            .extend(components.iter().cloned());
+        tell(&self.supervisor, Load(components));
+    }
+
+    /// The app is there: asks it what it wants, and reads that.
+    pub fn start_inputs(&self) {
+        self.input_starter().start();
+    }
+
+    /// Starts the inputs later, for a task that waits for the app.
+    pub fn input_starter(&self) -> InputStarter {
+        InputStarter {
+            core: Arc::clone(&self.core),
+            supervisor: Arc::clone(&self.supervisor),
+        }
+    }
+
+    /// Reads no more: running events are finished and acknowledged, then the inputs are closed.
+    pub async fn stop_inputs(&self, deadline: Deadline) {
+        self.core.desired().inputs = false;
+        self.ask(Stop {
+            role: Role::Input,
+            deadline,
+        })
+        .await;
+    }
+
+    /// Closes everything. The current thread is a worker of this runtime no more.
+    pub async fn close(&self, deadline: Deadline) {
+        self.core.desired().closed = true;
+        self.ask(Stop {
+            role: Role::Input,
+            deadline,
+        })
+        .await;
+        self.ask(Stop {
+            role: Role::Output,
+            deadline,
+        })
+        .await;
+        Worker::leave(&self.core);
+    }
+
+    async fn ask(&self, stop: Stop) {
+        // A supervisor that died has closed everything by dying.
+        let _ = current(&self.supervisor).send(stop).await;
+    }
+}
+
+/// See [`Runtime::input_starter`].
+pub struct InputStarter {
+    core: Arc<Core>,
+    supervisor: SupervisorSeat,
+}
+
+impl InputStarter {
+    /// The app is there: asks it what it wants, and reads that.
+    pub fn start(&self) {
+        self.core.desired().inputs = true;
+        tell(&self.supervisor, StartInputs);
+    }
+}
+
+fn current(seat: &SupervisorSeat) -> Addr<Supervisor> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn tell<M>(seat: &SupervisorSeat, message: M)
+where
+    M: Message<Result = ()> + Send + 'static,
+    Supervisor: Handler<M>,
+{
+    // Its mailbox has room for many more control messages than a host sends; and the successor
+    // of a supervisor that died learns from `desired` what it has to do.
+    let _ = current(seat).try_send(message);
+}

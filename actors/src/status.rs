@@ -1,0 +1,212 @@
+//! How the bindings are: written by the supervisor and by deliveries, read by anybody.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use bindery_contract::{Key, Role};
+
+/// All components, in the order in which they were loaded.
+#[derive(Default)]
+pub struct StatusBoard {
+    components: ArcSwap<Vec<Arc<ComponentStatus>>>,
+}
+
+impl StatusBoard {
+    /// How all components are now.
+    pub fn components(&self) -> Arc<Vec<Arc<ComponentStatus>>> {
+        self.components.load_full()
+    }
+
+    pub(crate) fn publish(&self, components: Vec<Arc<ComponentStatus>>) {
+        self.components.store(Arc::new(components));
+    }
+}
+
+/// One component.
+#[derive(Debug)]
+pub struct ComponentStatus {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// `spec.type`, as written.
+    pub type_name: String,
+    /// `spec.version`, as written.
+    pub version: String,
+    /// Its sides, the input first.
+    pub sides: Vec<SideStatus>,
+}
+
+/// One side of a component.
+#[derive(Clone, Debug)]
+pub struct SideStatus {
+    /// Which side.
+    pub role: Role,
+    /// `Starting`, `Connecting`, `Running`, `Degraded`, `Failed`, `Stopped`.
+    pub state: &'static str,
+    /// Since when.
+    pub since: SystemTime,
+    /// How many attempts have failed in a row; 0 while it runs.
+    pub attempt: u32,
+    /// What went wrong last, also after it has recovered.
+    pub last_error: Option<Arc<str>>,
+    /// When it is tried again, where that is known.
+    pub next_try: Option<SystemTime>,
+    /// How many times it was opened after the first time.
+    pub restarts: u64,
+    /// How many calls of it panicked.
+    pub panics: u64,
+    /// What is known of its events; only inputs have them.
+    pub input: Option<InputStatus>,
+}
+
+/// What is known of an input's events.
+#[derive(Clone, Debug)]
+pub struct InputStatus {
+    /// Whether the app wants them; `None` while nobody knows.
+    pub subscribed: Option<bool>,
+    /// What is counted.
+    pub counters: Arc<InputCounters>,
+}
+
+/// Counts the events of an input. One for each component; it outlives every reading.
+#[derive(Debug, Default)]
+pub struct InputCounters {
+    attempts: AtomicU64,
+    taken: AtomicU64,
+    refused: AtomicU64,
+    reply_failures: AtomicU64,
+    last_event_millis: AtomicU64,
+    in_a_row: AtomicU32,
+    malformed_reply: AtomicBool,
+    blocked: Mutex<BTreeMap<u64, BlockedEvent>>,
+}
+
+/// An event that its app keeps refusing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedEvent {
+    /// The key that waits behind it, if it has one.
+    pub key: Option<String>,
+    /// Since when.
+    pub since: SystemTime,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The app's last answer.
+    pub error: String,
+}
+
+impl InputCounters {
+    /// How often the app was tried.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// How many events the app took.
+    pub fn taken_count(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts the app refused.
+    pub fn refused_count(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many answers of the app could not be executed.
+    pub fn reply_failures(&self) -> u64 {
+        self.reply_failures.load(Ordering::Relaxed)
+    }
+
+    /// When an event was last given to the app.
+    pub fn last_event(&self) -> Option<SystemTime> {
+        match self.last_event_millis.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(UNIX_EPOCH + Duration::from_millis(millis)),
+        }
+    }
+
+    /// The events that the app keeps refusing, the oldest first.
+    pub fn blocked(&self) -> Vec<BlockedEvent> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn attempted(&self, wall: SystemTime) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        let millis = wall
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
+        self.last_event_millis
+            .store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        // Written only when it changes, so that the common case shares the line.
+        if self.in_a_row.load(Ordering::Relaxed) != 0 {
+            self.in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a refusal; returns how many there have been in a row.
+    pub(crate) fn refused(&self) -> u32 {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.in_a_row
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
+    }
+
+    pub(crate) fn reply_failed(&self) {
+        self.reply_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn first_malformed_reply(&self) -> bool {
+        !self.malformed_reply.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes an event as blocked until the guard is dropped.
+    pub(crate) fn block(self: &Arc<Self>, key: Option<&Key>, since: SystemTime) -> Blocked {
+        let mut blocked = self.lock();
+        let number = blocked.last_key_value().map_or(0, |(last, _)| last + 1);
+        let key = key.map(|key| key.as_str().to_owned());
+        blocked.insert(
+            number,
+            BlockedEvent {
+                key,
+                since,
+                attempts: 0,
+                error: String::new(),
+            },
+        );
+        Blocked {
+            counters: Arc::clone(self),
+            number,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, BlockedEvent>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While it lives, an event is listed as blocked.
+pub(crate) struct Blocked {
+    counters: Arc<InputCounters>,
+    number: u64,
+}
+
+impl Blocked {
+    pub(crate) fn update(&mut self, attempts: u32, error: &str) {
+        if let Some(event) = self.counters.lock().get_mut(&self.number) {
+            event.attempts = attempts;
+            event.error.clear();
+            event.error.push_str(error);
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.counters.lock().remove(&self.number);
+    }
+}

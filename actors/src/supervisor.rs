@@ -1,0 +1,858 @@
+//! The supervisor: it decides what becomes of every binding.
+//!
+//! It lives on the control thread, where no binding's code ever runs, and does nothing but
+//! decide: reports come in (`report.rs`), each side's life (`life.rs`) says what follows, and
+//! binding actors, the table and the status board are told.
+
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_rt::{Arbiter, ArbiterHandle};
+use bindery_contract::sink::{Intake, IntakeSettings};
+use bindery_contract::{Deadline, Instant, Placement, Role, Source};
+use futures_util::{StreamExt, stream};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+
+use crate::attempts::Attempts;
+use crate::backoff::Backoff;
+use crate::binding::{BindingActor, Close, StartReading};
+use crate::child::{Child, Opening, Serving, ServingSide, Subscription};
+use crate::component::Component;
+use crate::core::{Core, Progress};
+use crate::delivery::Route;
+use crate::life::{Effect, Failure, FailureClass, LifeEvent, State};
+use crate::pulse::{ComponentId, Pulse};
+use crate::report::{OpenSide, Report, Who};
+use crate::router::TableChanged;
+use crate::status::ComponentStatus;
+use crate::table::{Available, Entry, Generation};
+use crate::watchdog::{Silence, Watch};
+use crate::worker::Worker;
+
+/// Control messages only; reports come through a channel of their own.
+const MAILBOX: usize = 256;
+/// How often the watchdog looks.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// How often the bindings thread says that it runs its tasks.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Which threads there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// A thread for the bindings, replaced when one of them blocks it.
+    Own,
+    /// Everything on the current thread: for tests with the clock in their hand.
+    Current,
+}
+
+/// One side of one component.
+type Key = (ComponentId, Role);
+
+/// The supervisor.
+pub(crate) struct Supervisor {
+    core: Arc<Core>,
+    threads: Threads,
+    bindings: BindingsThread,
+    /// In the order of loading.
+    children: BTreeMap<Key, Child>,
+    /// Not valid any more, and still called.
+    retiring: Vec<Serving>,
+    /// Who waits for what to be closed.
+    closers: Vec<Closer>,
+    watches: Vec<Watch>,
+    abandoned_threads: u32,
+    reports: Option<Reports>,
+    /// Dropped with the supervisor, however it goes: its guardian hears of it.
+    _alive: oneshot::Sender<Infallible>,
+}
+
+/// The receiving end of the reports. The next supervisor takes it when this one dies.
+pub(crate) type Reports = Arc<Mutex<mpsc::UnboundedReceiver<Report>>>;
+
+struct Closer {
+    left: HashSet<Who>,
+    /// Dropped when nothing is left.
+    _done: oneshot::Sender<()>,
+}
+
+/// Where binding actors live.
+struct BindingsThread {
+    arbiter: ArbiterHandle,
+    pulse: watch::Receiver<Option<Arc<Pulse>>>,
+    number: u32,
+    _owned: Option<Arbiter>,
+}
+
+impl BindingsThread {
+    fn start(core: &Arc<Core>, threads: Threads, number: u32) -> Self {
+        let owned = (threads == Threads::Own).then(Arbiter::new);
+        let arbiter = owned
+            .as_ref()
+            .map_or_else(Arbiter::current, Arbiter::handle);
+        let (tell, pulse) = watch::channel(None);
+        let clock = core.clock.clone();
+        arbiter.spawn(async move {
+            let pulse = Pulse::here();
+            tell.send_replace(Some(Arc::clone(&pulse)));
+            // Nobody listening any more means that this thread is not the bindings thread now.
+            while !tell.is_closed() {
+                pulse.beat();
+                clock.sleep(BEAT).await;
+            }
+        });
+        Self {
+            arbiter,
+            pulse,
+            number,
+            _owned: owned,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Starts a supervisor with nothing to do. The receiver hears when it dies.
+    pub(crate) fn start(
+        core: &Arc<Core>,
+        threads: Threads,
+        reports: Reports,
+    ) -> (Addr<Self>, oneshot::Receiver<Infallible>) {
+        let (alive, death) = oneshot::channel();
+        let supervisor = Self {
+            bindings: BindingsThread::start(core, threads, 0),
+            core: Arc::clone(core),
+            threads,
+            children: BTreeMap::new(),
+            retiring: Vec::new(),
+            closers: Vec::new(),
+            watches: Vec::new(),
+            abandoned_threads: 0,
+            reports: Some(reports),
+            _alive: alive,
+        };
+        (Actor::start(supervisor), death)
+    }
+
+    fn now(&self) -> Instant {
+        self.core.clock.now()
+    }
+
+    /// Lets a child's life take an event, and does what follows.
+    fn happen(&mut self, key: Key, event: LifeEvent, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        let before = child.life.state().name();
+        let error = match &event {
+            LifeEvent::Failed(failure) => Some(failure.error.clone()),
+            _ => None,
+        };
+        let failed = error.is_some();
+        let effect = child.life.on(event, now, fastrand::f64());
+        if let Some(error) = error {
+            child.last_error = Some(error.into());
+        } else if let State::Failed(trouble) | State::Degraded(trouble) = child.life.state() {
+            child.last_error = Some(Arc::clone(&trouble.error));
+        }
+        if child.life.state().name() != before || failed {
+            log_transition(child, before);
+        }
+        match effect {
+            Effect::None => {}
+            Effect::Open => self.open(key),
+            Effect::WaitUntil(next) => {
+                let clock = self.core.clock.clone();
+                let wait = async move { clock.sleep_until(next).await };
+                ctx.spawn(wait.into_actor(self).map(move |(), supervisor, ctx| {
+                    supervisor.happen(key, LifeEvent::Due, ctx);
+                }));
+            }
+        }
+        self.publish(key);
+    }
+
+    /// Starts an opening. What is open already goes on until the new one is there.
+    fn open(&mut self, key: Key) {
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        child.incarnation += 1;
+        let who = Who {
+            component: key.0,
+            role: key.1,
+            incarnation: child.incarnation,
+        };
+        let component = Arc::clone(&child.component);
+        let actor = BindingActor::start_on(
+            &self.bindings.arbiter,
+            Arc::clone(&self.core),
+            component,
+            who,
+        );
+        child.opening = Some(Opening { who, actor });
+    }
+
+    fn opened(&mut self, who: Who, side: OpenSide, ctx: &mut Context<Self>) {
+        let key = (who.component, who.role);
+        let now = self.now();
+        let core = Arc::clone(&self.core);
+        let Some(child) = self
+            .children
+            .get_mut(&key)
+            .filter(|child| child.is_opening(who))
+        else {
+            return;
+        };
+        let Some(opening) = child.opening.take() else {
+            return;
+        };
+        let side = match side {
+            OpenSide::Output(placement) => {
+                let generation = publishable(&core, child, who, placement);
+                let weak = Arc::downgrade(&generation);
+                let available = Available::Serving(generation);
+                core.table
+                    .set(&child.component.name, Some(entry(child, available)));
+                ServingSide::Output { generation: weak }
+            }
+            OpenSide::Input(retry) => ServingSide::Input {
+                retry,
+                intake: None,
+            },
+        };
+        let serving = Serving {
+            who,
+            actor: opening.actor,
+            since: now,
+            side,
+        };
+        let before = child.serving.replace(serving);
+        if child.life.restarts() == 0 {
+            tracing::info!(
+                target: "dapr.runtime.processor.binding",
+                "successful init for {} binding ({})", who.role, child.component.display()
+            );
+        }
+        if let Some(before) = before {
+            self.retire(before, ctx);
+        }
+        self.happen(key, LifeEvent::Opened, ctx);
+        self.table_changed();
+        self.consider_reading(key);
+    }
+
+    /// Lets an opening end that is not the valid one any more. An output may finish the calls
+    /// that hold it; its generation says when the last one has ended.
+    fn retire(&mut self, serving: Serving, ctx: &mut Context<Self>) {
+        let limits = &self.core.limits;
+        let drains = match &serving.side {
+            ServingSide::Output { generation } => generation.strong_count() > 0,
+            ServingSide::Input { .. } => false,
+        };
+        let wait = if drains { limits.drain } else { Duration::ZERO };
+        let at = self.now() + wait;
+        if drains {
+            let (who, clock) = (serving.who, self.core.clock.clone());
+            self.retiring.push(serving);
+            let wait = async move { clock.sleep_until(at).await };
+            ctx.spawn(
+                wait.into_actor(self)
+                    .map(move |(), supervisor, _| supervisor.drained(who)),
+            );
+        } else {
+            serving.close(Deadline::at(at + limits.close_timeout));
+        }
+    }
+
+    /// Nobody calls a retired output any more, or its time is up.
+    fn drained(&mut self, who: Who) {
+        if let Some(at) = self
+            .retiring
+            .iter()
+            .position(|retiring| retiring.who == who)
+        {
+            let deadline = Deadline::at(self.now() + self.core.limits.close_timeout);
+            self.retiring.swap_remove(at).close(deadline);
+        }
+    }
+
+    fn failed(&mut self, who: Who, failure: Failure, ctx: &mut Context<Self>) {
+        let key = (who.component, who.role);
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        if child.is_opening(who) {
+            child.opening = None;
+            if child.serving.is_some() {
+                // A replacement that cannot be opened: the last good one goes on.
+                tracing::warn!(
+                    target: "dapr.runtime.processor.binding",
+                    "{} could not be opened anew and goes on as it was: {}",
+                    child.component.display(), failure.error
+                );
+                child.last_error = Some(failure.error.into());
+                self.publish(key);
+                return;
+            }
+            self.happen(key, LifeEvent::Failed(failure), ctx);
+        } else if child.is_serving(who) {
+            self.withdraw(key, ctx);
+            self.happen(key, LifeEvent::Failed(failure), ctx);
+        }
+        self.away(key);
+    }
+
+    /// Takes away what was open and is not fit any more.
+    fn withdraw(&mut self, key: Key, ctx: &mut Context<Self>) {
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        if let Some(serving) = child.serving.take() {
+            serving.fence();
+            self.retire(serving, ctx);
+        }
+    }
+
+    /// Says in the table that a child cannot be called, and why.
+    fn away(&mut self, key: Key) {
+        let now = self.now();
+        let Some(child) = self.children.get(&key) else {
+            return;
+        };
+        if key.1 == Role::Output && child.serving.is_none() {
+            let why = Available::Away(child.why_away(now));
+            self.core
+                .table
+                .set(&child.component.name, Some(entry(child, why)));
+            self.table_changed();
+        }
+    }
+
+    fn invoke_panicked(&mut self, who: Who, panic: &str) {
+        let key = (who.component, who.role);
+        let now = self.now();
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        child.panics += 1;
+        child.last_error = Some(panic.into());
+        tracing::error!(
+            target: "dapr.runtime.processor.binding",
+            "a call of {} {panic}; the call failed, the binding goes on", child.component.display()
+        );
+        // A per-thread replica is replaced by its router; a shared instance here, at most once
+        // a second, the old one serving until the new one is open.
+        let replace = child.opening.is_none()
+            && child.serving.as_ref().is_some_and(|serving| {
+                serving.who == who
+                    && now.saturating_duration_since(serving.since) >= Duration::from_secs(1)
+                    && is_shared(serving)
+            });
+        if replace {
+            self.open(key);
+        }
+        self.publish(key);
+    }
+
+    /// Starts reading, or asks the app whether it wants the events.
+    fn consider_reading(&mut self, key: Key) {
+        let Some(app) = self.core.app.clone().filter(|_| self.core.desired().inputs) else {
+            return;
+        };
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        if child.role != Role::Input || child.serving.is_none() {
+            return;
+        }
+        match child.subscription {
+            Subscription::Wanted => self.start_reading(key),
+            Subscription::Unknown => {
+                child.subscription = Subscription::Asking;
+                let component = Arc::clone(&child.component);
+                actix_rt::spawn(ask(Arc::clone(&self.core), app, component));
+            }
+            Subscription::Asking | Subscription::Unwanted => {}
+        }
+    }
+
+    fn start_reading(&mut self, key: Key) {
+        let core = Arc::clone(&self.core);
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        let Some(Serving {
+            actor,
+            side: ServingSide::Input { retry, intake },
+            ..
+        }) = &mut child.serving
+        else {
+            return;
+        };
+        if intake.is_some() {
+            return;
+        }
+        let options = &child.component.delivery;
+        let source = child.component.registration.input.unwrap_or(Source::Signal);
+        let route = Arc::new(Route {
+            core,
+            attempts: Attempts::new(source, options.max_attempts, retry.clone()),
+            component: Arc::clone(&child.component),
+            counters: Arc::clone(&child.counters),
+        });
+        let settings = IntakeSettings {
+            source,
+            order: options.order,
+            max_in_flight: options.max_in_flight,
+        };
+        let fresh = Intake::new(settings, route);
+        *intake = Some(Arc::clone(&fresh));
+        let _ = actor.try_send(StartReading(fresh));
+    }
+
+    fn subscription(&mut self, component: ComponentId, wants: Option<bool>) {
+        let key = (component, Role::Input);
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        match wants {
+            Some(true) => {
+                child.subscription = Subscription::Wanted;
+                self.consider_reading(key);
+            }
+            Some(false) => {
+                child.subscription = Subscription::Unwanted;
+                tracing::info!(
+                    target: "dapr.runtime.processor.binding",
+                    "app has not subscribed to binding {}.", child.component.name
+                );
+            }
+            None => {}
+        }
+        self.publish(key);
+        let asked = |child: &Child| {
+            child.role != Role::Input
+                || matches!(
+                    child.subscription,
+                    Subscription::Wanted | Subscription::Unwanted
+                )
+                || key.0 == child.component.id
+        };
+        if self.children.values().all(asked) {
+            self.core
+                .progress
+                .send_modify(|progress| progress.asked = true);
+        }
+    }
+
+    /// An actor ended. If it was open or being opened, it died.
+    fn actor_ended(&mut self, who: Who, ctx: &mut Context<Self>) {
+        self.closers.retain_mut(|closer| {
+            closer.left.remove(&who);
+            !closer.left.is_empty()
+        });
+        self.failed(
+            who,
+            Failure::new(FailureClass::Crashed, "its actor died"),
+            ctx,
+        );
+    }
+
+    /// Writes what people see of a child.
+    fn publish(&self, key: Key) {
+        let clock = &self.core.clock;
+        let mut components: Vec<Arc<ComponentStatus>> = Vec::new();
+        let board = self.core.status.components();
+        for ((id, _), child) in &self.children {
+            let name = &child.component.name;
+            if components.last().is_some_and(|last| last.name == *name) {
+                continue;
+            }
+            // Only what has changed is made anew.
+            let known = board.iter().find(|known| known.name == *name);
+            components.push(match known.filter(|_| *id != key.0) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(ComponentStatus {
+                    name: Arc::clone(name),
+                    type_name: child.component.type_name.clone(),
+                    version: child.component.version.clone(),
+                    sides: self
+                        .children
+                        .range((*id, Role::Input)..=(*id, Role::Output))
+                        .map(|(_, child)| child.status(clock))
+                        .collect(),
+                }),
+            });
+        }
+        self.core.status.publish(components);
+        if self.children.values().all(|child| child.life.was_tried()) {
+            let tried = |progress: &mut Progress| !std::mem::replace(&mut progress.tried, true);
+            self.core.progress.send_if_modified(tried);
+        }
+    }
+
+    fn table_changed(&self) {
+        for seat in &self.core.seats {
+            if let Some(contact) = seat.contact() {
+                // A router too busy to take it has calls, and looks for itself.
+                let _ = contact.router.try_send(TableChanged);
+            }
+        }
+    }
+
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let limits = self.core.limits.clone();
+        let pulse = self.bindings.pulse.borrow().clone();
+        let bindings = self.bindings.number;
+        let mut threads = vec![(Silence::Bindings(bindings), pulse, limits.blocked_bindings)];
+        for seat in &self.core.seats {
+            let pulse = seat.contact().map(|contact| contact.pulse);
+            threads.push((Silence::Worker(seat.index), pulse, limits.blocked_worker));
+        }
+        self.watches
+            .retain(|watch| threads.iter().any(|(thread, ..)| *thread == watch.thread));
+        for (thread, pulse, limit) in threads {
+            let Some(pulse) = pulse else { continue };
+            let at = self.watches.iter().position(|watch| watch.thread == thread);
+            let at = at.unwrap_or_else(|| {
+                self.watches.push(Watch::new(thread, now));
+                self.watches.len() - 1
+            });
+            if let Some(culprit) = self.watches[at].look(pulse.read(), now, limit) {
+                self.silent(thread, culprit, ctx);
+            }
+        }
+    }
+
+    fn silent(&mut self, thread: Silence, culprit: Option<ComponentId>, ctx: &mut Context<Self>) {
+        let name = culprit.map_or_else(|| "unknown code".into(), ComponentId::display);
+        match thread {
+            Silence::Worker(seat) => tracing::error!(
+                target: "dapr.runtime",
+                "worker thread {seat} is blocked by {name}; the other workers go on"
+            ),
+            Silence::Bindings(_) => {
+                tracing::error!(
+                    target: "dapr.runtime",
+                    "the bindings thread is blocked by {name}; a fresh thread takes over"
+                );
+                self.replace_bindings_thread(culprit, ctx);
+            }
+        }
+    }
+
+    /// Gives up the blocked thread and everything on it; opens all of it on a fresh one.
+    fn replace_bindings_thread(&mut self, culprit: Option<ComponentId>, ctx: &mut Context<Self>) {
+        if self.threads == Threads::Current {
+            return;
+        }
+        self.abandoned_threads += 1;
+        let fresh = BindingsThread::start(&self.core, self.threads, self.bindings.number + 1);
+        // Its arbiter would stop if it ever ran again.
+        let abandoned = std::mem::replace(&mut self.bindings, fresh);
+        abandoned.arbiter.stop();
+        let keys: Vec<Key> = self.children.keys().copied().collect();
+        for key in keys {
+            let Some(child) = self.children.get_mut(&key) else {
+                continue;
+            };
+            let was_there = child.opening.take().is_some() || child.serving.is_some();
+            // Nothing of a per-thread output lives on the bindings thread.
+            if child
+                .serving
+                .as_ref()
+                .is_some_and(|serving| !is_on_bindings_thread(serving))
+            {
+                continue;
+            }
+            if let Some(serving) = child.serving.take() {
+                serving.fence();
+            }
+            if culprit == Some(key.0) {
+                self.happen(key, LifeEvent::Blocked, ctx);
+            } else if was_there {
+                let failure = Failure::new(
+                    FailureClass::Disconnected,
+                    "its thread was blocked by another binding",
+                );
+                self.happen(key, LifeEvent::Failed(failure), ctx);
+            }
+            self.away(key);
+        }
+    }
+}
+
+fn publishable(core: &Arc<Core>, child: &Child, who: Who, placement: Placement) -> Arc<Generation> {
+    Arc::new(Generation {
+        who,
+        name: Arc::clone(&child.component.name),
+        placement,
+        declared: child.component.registration.operations,
+        reports: core.reports.clone(),
+    })
+}
+
+fn entry(child: &Child, available: Available) -> Entry {
+    Entry {
+        available,
+        waiting: Arc::clone(&child.waiting),
+    }
+}
+
+fn is_shared(serving: &Serving) -> bool {
+    match &serving.side {
+        ServingSide::Output { generation } => generation
+            .upgrade()
+            .is_some_and(|generation| matches!(generation.placement, Placement::Shared(_))),
+        ServingSide::Input { .. } => false,
+    }
+}
+
+fn is_on_bindings_thread(serving: &Serving) -> bool {
+    matches!(serving.side, ServingSide::Input { .. }) || is_shared(serving)
+}
+
+/// Asks the app whether it wants an input's events, until it gives a definite answer.
+async fn ask(core: Arc<Core>, app: Arc<dyn crate::app::App>, component: Arc<Component>) {
+    let mut attempt = 0;
+    loop {
+        let wants = match app.subscribes(&component.input_name).await {
+            Ok(wants) => Some(wants),
+            Err(error) => {
+                attempt += 1;
+                tracing::warn!(
+                    target: "dapr.runtime.processor.binding",
+                    "failed to read from binding {}: {error}; asking again", component.name
+                );
+                None
+            }
+        };
+        let report = Report::Subscription {
+            component: component.id,
+            wants,
+        };
+        if core.reports.send(report).is_err() || wants.is_some() {
+            return;
+        }
+        let wait = Backoff::STANDARD.wait(attempt, fastrand::f64());
+        core.clock.sleep(wait).await;
+    }
+}
+
+/// One line for each transition, naming the binding.
+fn log_transition(child: &Child, before: &'static str) {
+    let state = child.life.state();
+    let (name, role) = (child.component.display(), child.role);
+    match state {
+        State::Running => tracing::info!(
+            target: "dapr.runtime.processor.binding",
+            "binding {name}: {role} is running (was {before})"
+        ),
+        State::Degraded(trouble) if state.name() != before || trouble.attempt.is_power_of_two() => {
+            tracing::warn!(
+                target: "dapr.runtime.processor.binding",
+                "binding {name}: {role} is degraded (attempt {}): {}",
+                trouble.attempt, trouble.error
+            );
+        }
+        State::Failed(trouble) => tracing::error!(
+            target: "dapr.runtime.processor.binding",
+            "binding {name}: {role} has failed and is tried again {}: {}",
+            if trouble.next_try.is_some() { "in a minute" } else { "only when it is restarted" },
+            trouble.error
+        ),
+        State::Stopped => tracing::info!(
+            target: "dapr.runtime.processor.binding",
+            "binding {name}: {role} is stopped"
+        ),
+        _ => {}
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(reports) = self.reports.take() {
+            let receiver = stream::once(reports.lock_owned());
+            ctx.add_stream(receiver.flat_map(|receiver| {
+                stream::unfold(receiver, |mut receiver| async {
+                    receiver.recv().await.map(|report| (report, receiver))
+                })
+            }));
+        }
+        let clock = self.core.clock.clone();
+        ctx.add_stream(stream::unfold(clock, |clock| async {
+            clock.sleep(WATCH_EVERY).await;
+            Some((Look, clock))
+        }));
+    }
+}
+
+impl Drop for Supervisor {
+    /// However it goes, what it leaves behind must not acknowledge anything any more: its
+    /// successor opens everything anew.
+    fn drop(&mut self) {
+        for serving in self
+            .children
+            .values()
+            .filter_map(|child| child.serving.as_ref())
+        {
+            serving.fence();
+        }
+    }
+}
+
+/// Takes components in and starts them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Load(pub(crate) Vec<Arc<Component>>);
+
+impl Handler<Load> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Load(components): Load, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let mut keys = Vec::new();
+        for component in &components {
+            let mut roles = component.roles.clone();
+            roles.sort_unstable();
+            for role in roles {
+                let key = (component.id, role);
+                self.children.insert(key, Child::new(component, role, now));
+                keys.push(key);
+            }
+        }
+        for key in keys {
+            self.happen(key, LifeEvent::Start, ctx);
+            self.away(key);
+        }
+        if self.children.is_empty() {
+            self.core
+                .progress
+                .send_modify(|progress| progress.tried = true);
+        }
+    }
+}
+
+/// The app is there: read what it wants.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StartInputs;
+
+impl Handler<StartInputs> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: StartInputs, ctx: &mut Context<Self>) {
+        let inputs: Vec<Key> = self
+            .children
+            .keys()
+            .copied()
+            .filter(|key| key.1 == Role::Input)
+            .collect();
+        if inputs.is_empty() {
+            self.core
+                .progress
+                .send_modify(|progress| progress.asked = true);
+        }
+        for key in inputs {
+            let stopped = |child: &Child| child.life.state() == &State::Stopped;
+            if self.children.get(&key).is_some_and(stopped) {
+                self.happen(key, LifeEvent::Start, ctx);
+            } else {
+                self.consider_reading(key);
+            }
+        }
+    }
+}
+
+/// Closes one side of all components; the answer comes when all of it is closed, or when the
+/// last of them has used up its time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop {
+    pub(crate) role: Role,
+    pub(crate) deadline: Deadline,
+}
+
+impl Handler<Stop> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Stop { role, deadline }: Stop, ctx: &mut Context<Self>) -> Self::Result {
+        let keys: Vec<Key> = self
+            .children
+            .keys()
+            .copied()
+            .filter(|key| key.1 == role)
+            .collect();
+        let mut left = HashSet::new();
+        for key in keys {
+            let Some(child) = self.children.get_mut(&key) else {
+                continue;
+            };
+            if let Some(opening) = child.opening.take() {
+                let _ = opening.actor.try_send(Close(deadline));
+                left.insert(opening.who);
+            }
+            let serving = child.serving.take();
+            if role == Role::Output {
+                self.core.table.set(&child.component.name, None);
+            }
+            self.happen(key, LifeEvent::Stop, ctx);
+            if let Some(serving) = serving {
+                left.insert(serving.who);
+                serving.close(deadline);
+            }
+        }
+        self.table_changed();
+        let (done, closed) = oneshot::channel();
+        if !left.is_empty() {
+            self.closers.push(Closer { left, _done: done });
+        }
+        let clock = self.core.clock.clone();
+        Box::pin(async move {
+            // Dropped, not sent: either way it is over.
+            let _ = deadline.limit(&clock, closed).await;
+        })
+    }
+}
+
+/// Time for the watchdog to look.
+struct Look;
+
+impl StreamHandler<Look> for Supervisor {
+    fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
+        self.watch(ctx);
+    }
+}
+
+impl StreamHandler<Report> for Supervisor {
+    fn handle(&mut self, report: Report, ctx: &mut Context<Self>) {
+        match report {
+            Report::Opened { who, side } => self.opened(who, side, ctx),
+            Report::Failed { who, failure } => self.failed(who, failure, ctx),
+            Report::Degraded { who, error } => {
+                let key = (who.component, who.role);
+                if let Some(child) = self.children.get_mut(&key) {
+                    child.last_error = Some(error.into());
+                    self.publish(key);
+                }
+            }
+            Report::InvokePanicked { who, panic } => self.invoke_panicked(who, &panic),
+            Report::Drained { who } => self.drained(who),
+            Report::ActorEnded { who } => self.actor_ended(who, ctx),
+            Report::Subscription { component, wants } => self.subscription(component, wants),
+            Report::WorkerActorDied { seat } => {
+                if let Some(contact) = self.core.seats[seat].contact() {
+                    let core = Arc::clone(&self.core);
+                    contact.arbiter.spawn_fn(move || Worker::mend(&core));
+                }
+            }
+        }
+    }
+}

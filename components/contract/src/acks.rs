@@ -1,0 +1,295 @@
+//! The two acknowledgement trackers. No binding writes its own.
+//!
+//! [`Concurrent`] is for sources that acknowledge each message on its own: queues.
+//! [`InOrder`] is for sources that acknowledge a position, and with it everything before it:
+//! logs. Its position never passes an event that was not acknowledged.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::{self, Future};
+use std::hash::Hash;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::sink::{Ack, Nack, Pending};
+
+struct Tagged<T> {
+    tag: Option<T>,
+    pending: Pending,
+}
+
+impl<T: Unpin> Future for Tagged<T> {
+    type Output = (T, Ack);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ack = ready!(Pin::new(&mut self.pending).poll(cx));
+        let tag = self
+            .tag
+            .take()
+            .expect("a future is not polled after it resolved");
+        Poll::Ready((tag, ack))
+    }
+}
+
+/// Waits for many events at once and names each as it is answered.
+pub struct Concurrent<T> {
+    pending: FuturesUnordered<Tagged<T>>,
+}
+
+impl<T: Unpin> Concurrent<T> {
+    /// Nothing pending.
+    pub fn new() -> Self {
+        Self {
+            pending: FuturesUnordered::new(),
+        }
+    }
+
+    /// Waits for `pending` too; `tag` is what the source calls the message.
+    pub fn track(&mut self, tag: T, pending: Pending) {
+        self.pending.push(Tagged {
+            tag: Some(tag),
+            pending,
+        });
+    }
+
+    /// The next answer. Waits for ever while nothing is pending, so it can stand in a
+    /// `select!`. Safe to cancel.
+    pub async fn next(&mut self) -> (T, Ack) {
+        match self.pending.next().await {
+            Some(answered) => answered,
+            None => future::pending().await,
+        }
+    }
+
+    /// How many events are pending.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
+impl<T: Unpin> Default for Concurrent<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Waits for many events at once and says how far each key's position may move.
+pub struct InOrder<K, P> {
+    pending: Concurrent<(K, P)>,
+    keys: HashMap<K, Contiguous<P>>,
+}
+
+/// What [`InOrder`] learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress<K, P> {
+    /// Every event of `key` up to and with `position` is acknowledged: commit it.
+    Upto {
+        /// Whose position moved.
+        key: K,
+        /// How far.
+        position: P,
+    },
+    /// The event at `position` was not taken. The key's position stays before it for good; read
+    /// again from there, or stop.
+    Stuck {
+        /// Whose position is stuck.
+        key: K,
+        /// The event that was not taken.
+        position: P,
+        /// Why.
+        reason: Nack,
+    },
+}
+
+impl<K, P> InOrder<K, P>
+where
+    K: Clone + Eq + Hash + Unpin,
+    P: Copy + Ord + Unpin,
+{
+    /// Nothing pending.
+    pub fn new() -> Self {
+        Self {
+            pending: Concurrent::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    /// Waits for `pending` too. Positions of one key must grow.
+    pub fn track(&mut self, key: K, position: P, pending: Pending) {
+        self.keys.entry(key.clone()).or_default().sent(position);
+        self.pending.track((key, position), pending);
+    }
+
+    /// The next step forward, or the next event that blocks its key. Waits for ever while
+    /// nothing is pending. Safe to cancel.
+    pub async fn next(&mut self) -> Progress<K, P> {
+        loop {
+            let ((key, position), ack) = self.pending.next().await;
+            match ack {
+                Ack::Nacked(reason) => {
+                    return Progress::Stuck {
+                        key,
+                        position,
+                        reason,
+                    };
+                }
+                Ack::Acked(_) => {
+                    // No entry: the key was forgotten while this was under way.
+                    let Some(line) = self.keys.get_mut(&key) else {
+                        continue;
+                    };
+                    let moved = line.settled(position);
+                    if line.is_empty() {
+                        self.keys.remove(&key);
+                    }
+                    if let Some(position) = moved {
+                        return Progress::Upto { key, position };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets a key: answers that still come for it move nothing. For a partition that was
+    /// taken away.
+    pub fn forget(&mut self, key: &K) {
+        self.keys.remove(key);
+    }
+
+    /// How many events are pending.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// How many events of `key` are held back behind one that is not acknowledged yet, itself
+    /// included.
+    pub fn held_back(&self, key: &K) -> usize {
+        self.keys.get(key).map_or(0, Contiguous::len)
+    }
+}
+
+impl<K, P> Default for InOrder<K, P>
+where
+    K: Clone + Eq + Hash + Unpin,
+    P: Copy + Ord + Unpin,
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Which positions of one key are settled; the pure heart of [`InOrder`].
+#[derive(Clone, Debug)]
+pub struct Contiguous<P> {
+    /// In order of sending, and so of position; the first is never settled.
+    sent: VecDeque<(P, bool)>,
+}
+
+impl<P> Default for Contiguous<P> {
+    fn default() -> Self {
+        Self {
+            sent: VecDeque::new(),
+        }
+    }
+}
+
+impl<P: Copy + Ord> Contiguous<P> {
+    /// An event at `position` is under way.
+    pub fn sent(&mut self, position: P) {
+        debug_assert!(
+            self.sent.back().is_none_or(|(last, _)| *last < position),
+            "positions of one key must grow"
+        );
+        self.sent.push_back((position, false));
+    }
+
+    /// The event at `position` is settled. Returns the position up to which everything is, when
+    /// that moved. A position that was never sent, or is settled already, changes nothing.
+    pub fn settled(&mut self, position: P) -> Option<P> {
+        let at = self
+            .sent
+            .binary_search_by_key(&position, |(sent, _)| *sent)
+            .ok()?;
+        self.sent[at].1 = true;
+        let mut moved = None;
+        while let Some((position, true)) = self.sent.front() {
+            moved = Some(*position);
+            self.sent.pop_front();
+        }
+        moved
+    }
+}
+
+impl<P> Contiguous<P> {
+    /// How many are not settled, or settled and held back.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Whether everything that was sent is settled.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+}
+
+#[cfg(all(test, not(bindery_loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_position_waits_for_the_slowest() {
+        let mut line = Contiguous::default();
+        for position in 1..=4 {
+            line.sent(position);
+        }
+        assert_eq!(line.settled(2), None);
+        assert_eq!(line.settled(1), Some(2));
+        assert_eq!(line.settled(4), None);
+        assert_eq!(line.settled(3), Some(4));
+        assert!(line.is_empty());
+    }
+
+    proptest! {
+        /// In whatever order positions are settled, once or twice, never sent or sent: the
+        /// position never passes one that is not settled, and reaches the end when all are.
+        #[test]
+        fn the_position_never_passes_an_unsettled_one(
+            gaps in prop::collection::vec(1i64..5, 1..40),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+        ) {
+            let sent: Vec<i64> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
+            let mut line = Contiguous::default();
+            for position in &sent {
+                line.sent(*position);
+            }
+            let mut open: BTreeSet<i64> = sent.iter().copied().collect();
+            let mut reached = 0;
+            let all = sent.iter().copied();
+            for position in order.iter().map(|index| *index.get(&sent)).chain([-1, 1_000]).chain(all) {
+                open.remove(&position);
+                if let Some(upto) = line.settled(position) {
+                    prop_assert!(upto > reached, "it only moves forward");
+                    prop_assert!(open.first().is_none_or(|first| upto < *first), "it passed an open one");
+                    reached = upto;
+                }
+            }
+            prop_assert_eq!(reached, *sent.last().unwrap());
+            prop_assert!(line.is_empty());
+        }
+    }
+}

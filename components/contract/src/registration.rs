@@ -1,0 +1,88 @@
+//! A binding's row in the catalogue.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::binding::{Binding, BoxFuture, Opened, Operation, Role};
+use crate::context::OpenContext;
+use crate::error::OpenError;
+use crate::event::Source;
+use crate::settings::{Decoded, Field, Properties, SettingsError, Unknown, decode, fields};
+
+/// A binding type without its Rust type: everything the runtime, `check`, the documentation and
+/// the schema need to know of it.
+#[derive(Clone)]
+pub struct Registration {
+    /// The type's name, e.g. `bindings.kafka`.
+    pub type_name: &'static str,
+    /// Its other names.
+    pub aliases: &'static [&'static str],
+    /// What it is, in one sentence.
+    pub summary: &'static str,
+    /// What the source does with an event that was not acknowledged; `None` without an input.
+    pub input: Option<Source>,
+    /// What the output can do; empty without an output.
+    pub operations: &'static [Operation],
+    /// The settings.
+    pub settings: fn() -> Arc<[Field]>,
+    prepare: fn(&Properties) -> Result<Prepared, SettingsError>,
+}
+
+type Open = Box<dyn FnOnce(OpenContext) -> BoxFuture<'static, Result<Opened, OpenError>> + Send>;
+
+/// Settings that were decoded and checked, ready to be opened once.
+pub struct Prepared {
+    /// Settings that this binding does not have.
+    pub unknown: Vec<Unknown>,
+    open: Open,
+}
+
+impl Registration {
+    /// The row of a binding.
+    pub fn of<B: Binding>() -> Self {
+        Self {
+            type_name: B::TYPE,
+            aliases: B::ALIASES,
+            summary: B::SUMMARY,
+            input: B::INPUT,
+            operations: B::OPERATIONS,
+            settings: fields::<B::Settings>,
+            prepare: prepare::<B>,
+        }
+    }
+
+    /// Whether the type has this side.
+    pub fn supports(&self, role: Role) -> bool {
+        match role {
+            Role::Input => self.input.is_some(),
+            Role::Output => !self.operations.is_empty(),
+        }
+    }
+
+    /// Decodes and checks settings without opening anything.
+    ///
+    /// # Errors
+    /// The setting that can never work.
+    pub fn prepare(&self, properties: &Properties) -> Result<Prepared, SettingsError> {
+        (self.prepare)(properties)
+    }
+}
+
+impl Prepared {
+    /// Opens the side of the binding that the context names.
+    pub fn open(
+        self,
+        cx: OpenContext,
+    ) -> impl Future<Output = Result<Opened, OpenError>> + Send + 'static {
+        (self.open)(cx)
+    }
+}
+
+fn prepare<B: Binding>(properties: &Properties) -> Result<Prepared, SettingsError> {
+    let Decoded { settings, unknown } = decode::<B::Settings>(properties, B::CONVENTIONS)?;
+    B::check(&settings)?;
+    Ok(Prepared {
+        unknown,
+        open: Box::new(|cx| Box::pin(B::open(settings, cx))),
+    })
+}

@@ -1,0 +1,146 @@
+//! What a settings struct declares, read from its schema.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::Value;
+
+use crate::binding::Role;
+
+/// One setting of a binding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Other names, used when its own is absent (M4).
+    pub aliases: Vec<String>,
+    /// Whether the name is compared exactly (M3).
+    pub exact_case: bool,
+    /// Whether the name is a prefix, and the settings after it are fields of their own (RT).
+    pub prefix: Vec<Field>,
+    /// Read by this side of the binding only.
+    pub role: Option<Role>,
+    /// Whether it must be there.
+    pub required: bool,
+    /// Whether it must never be printed.
+    pub secret: bool,
+    /// Kept for old files.
+    pub deprecated: bool,
+    /// `string`, `boolean`, `integer`, `number`, `duration`, `bytesize`, `list`.
+    pub kind: String,
+    /// The only values it takes; empty means any.
+    pub values: Vec<String>,
+    /// What it is when it is absent.
+    pub default: Option<String>,
+    /// What it is for.
+    pub description: String,
+}
+
+/// The settings that `S` declares, in order. Made once for each type.
+pub fn fields<S: JsonSchema + 'static>() -> Arc<[Field]> {
+    static KNOWN: LazyLock<Mutex<HashMap<TypeId, Arc<[Field]>>>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(known.entry(TypeId::of::<S>()).or_insert_with(|| {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.inline_subschemas = true;
+        });
+        from_schema(
+            settings
+                .into_generator()
+                .into_root_schema_for::<S>()
+                .as_value(),
+        )
+        .into()
+    }))
+}
+
+fn from_schema(schema: &Value) -> Vec<Field> {
+    let required = |name: &str| {
+        strings(&schema["required"])
+            .iter()
+            .any(|known| known == name)
+    };
+    let Some(properties) = schema["properties"].as_object() else {
+        return Vec::new();
+    };
+    properties
+        .iter()
+        .map(|(name, property)| Field {
+            name: name.clone(),
+            aliases: strings(&property["x-aliases"]),
+            exact_case: property["x-exact-case"] == true,
+            prefix: if property["x-prefix"] == true {
+                from_schema(property)
+            } else {
+                Vec::new()
+            },
+            role: match property["x-role"].as_str() {
+                Some("input") => Some(Role::Input),
+                Some("output") => Some(Role::Output),
+                _ => None,
+            },
+            required: required(name),
+            secret: property["writeOnly"] == true,
+            deprecated: property["deprecated"] == true,
+            kind: kind(property),
+            values: values(property),
+            default: default(&property["default"]),
+            description: text(&property["description"]),
+        })
+        .collect()
+}
+
+fn kind(property: &Value) -> String {
+    let types = match &property["type"] {
+        Value::Array(types) => types.iter().find(|kind| *kind != "null").cloned(),
+        other => Some(other.clone()),
+    };
+    match (
+        property["format"].as_str(),
+        types.as_ref().and_then(Value::as_str),
+    ) {
+        (Some(format @ ("duration" | "bytesize")), _) => format.to_owned(),
+        (_, Some("array")) => "list".to_owned(),
+        (_, Some(kind)) => kind.to_owned(),
+        _ => "string".to_owned(),
+    }
+}
+
+/// The words of an enum, whether schemars wrote it with or without descriptions.
+fn values(property: &Value) -> Vec<String> {
+    let mut values = strings(&property["enum"]);
+    for choice in ["oneOf", "anyOf"]
+        .iter()
+        .filter_map(|key| property[*key].as_array())
+        .flatten()
+    {
+        values.extend(choice["const"].as_str().map(str::to_owned));
+        values.extend(self::values(choice));
+    }
+    values
+}
+
+fn default(value: &Value) -> Option<String> {
+    match value {
+        Value::Null | Value::Object(_) => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(_) => Some(strings(value).join(",")),
+        other => Some(other.to_string()),
+    }
+    .filter(|text| !text.is_empty())
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    items
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,20 @@
+//! The synchronisation primitives of the event path.
+//!
+//! Credit and lanes are written against this module instead of `std`, so that loom can run the
+//! very source we ship: built with `--cfg bindery_loom`, the same names are loom's models.
+
+#[cfg(not(bindery_loom))]
+pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[cfg(bindery_loom)]
+pub use loom::sync::{Arc, Mutex, MutexGuard};
+#[cfg(bindery_loom)]
+pub use std::sync::PoisonError;
+
+/// Locks, and goes on when another holder panicked.
+///
+/// The data behind our locks is changed in steps that cannot panic halfway, so a poisoned lock
+/// still guards a whole value; refusing it would turn one panic into many.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

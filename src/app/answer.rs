@@ -1,0 +1,126 @@
+//! What an HTTP app's answer asks for (runtime §7, by the rule in DESIGN "Delivery").
+
+use bindery_actors::app::{FORWARD_LIMIT, Forward};
+use bindery_contract::request::canonical_json;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    to: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    concurrency: Option<&'a RawValue>,
+    #[serde(borrow, rename = "storeName", alias = "store_name")]
+    store_name: Option<&'a RawValue>,
+    #[serde(borrow, alias = "states")]
+    state: Option<&'a RawValue>,
+}
+
+/// Reads an answer: a JSON object whose `to` is an array of names is executed; anything else
+/// with a `to` is malformed; everything without one is just an answer.
+pub(super) fn read(body: &[u8]) -> Forward {
+    let looks_like_it = body.trim_ascii_start().first() == Some(&b'{');
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Forward::Nothing;
+    };
+    if !looks_like_it || !(text.contains("to") || text.contains("store")) {
+        return Forward::Nothing;
+    }
+    // Apps answer whatever they like; only what is JSON can ask for something.
+    let Ok(answer) = serde_json::from_str::<Answer<'_>>(text) else {
+        return Forward::Nothing;
+    };
+    let Some(to) = answer.to else {
+        return match (answer.store_name, answer.state) {
+            (Some(_), Some(_)) => Forward::Malformed(
+                "it asks for state to be saved, and there are no state stores".into(),
+            ),
+            _ => Forward::Nothing,
+        };
+    };
+    let Ok(bindings) = serde_json::from_str::<Vec<String>>(to.get()) else {
+        return Forward::Malformed("\"to\" is not an array of names".into());
+    };
+    if bindings.len() > FORWARD_LIMIT {
+        let problem = format!("\"to\" names more than {FORWARD_LIMIT} bindings");
+        return Forward::Malformed(problem);
+    }
+    let parallel = match answer.concurrency.map(RawValue::get) {
+        None | Some("null" | "\"sequential\"" | "\"SEQUENTIAL\"" | "0") => false,
+        Some("\"parallel\"" | "\"PARALLEL\"" | "1") => true,
+        Some(other) => {
+            let problem = format!("\"concurrency\" is {other}, not \"sequential\" or \"parallel\"");
+            return Forward::Malformed(problem);
+        }
+    };
+    let data = answer.data.map_or("null", RawValue::get);
+    Forward::To {
+        bindings,
+        data: Bytes::copy_from_slice(canonical_json(data).as_bytes()),
+        parallel,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(bindings: &[&str], data: &str, parallel: bool) -> Forward {
+        Forward::To {
+            bindings: bindings.iter().map(ToString::to_string).collect(),
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            parallel,
+        }
+    }
+
+    #[test]
+    fn an_object_with_names_is_executed() {
+        assert_eq!(
+            read(br#" {"to": ["a", "b"], "data": {"x": 1.10}, "concurrency": "parallel"}"#),
+            to(&["a", "b"], r#"{"x":1.10}"#, true)
+        );
+        assert_eq!(read(br#"{"to":[]}"#), to(&[], "null", false));
+        assert_eq!(
+            read(br#"{"to":["a"],"data":"text","concurrency":"sequential"}"#),
+            to(&["a"], "\"text\"", false)
+        );
+    }
+
+    #[test]
+    fn an_ordinary_answer_is_just_an_answer() {
+        for body in [
+            "",
+            "ok",
+            "[\"to\"]",
+            "\"to\"",
+            "{\"total\": 3}",
+            "{\"too",
+            "{\"status\":\"SUCCESS\"}",
+        ] {
+            assert_eq!(read(body.as_bytes()), Forward::Nothing, "{body}");
+        }
+        assert_eq!(read(b"{\"to\xff\": 1}"), Forward::Nothing);
+    }
+
+    #[test]
+    fn anything_else_with_a_to_is_malformed() {
+        for body in [
+            r#"{"to":"a"}"#,
+            r#"{"to":[1]}"#,
+            r#"{"to":{"a":1}}"#,
+            r#"{"to":["a"],"concurrency":"both"}"#,
+            r#"{"storeName":"s","state":[]}"#,
+        ] {
+            assert!(
+                matches!(read(body.as_bytes()), Forward::Malformed(_)),
+                "{body}"
+            );
+        }
+        let many = format!(r#"{{"to":[{}"x"]}}"#, "\"x\",".repeat(FORWARD_LIMIT));
+        assert!(matches!(read(many.as_bytes()), Forward::Malformed(_)));
+    }
+}

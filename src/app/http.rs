@@ -1,0 +1,374 @@
+//! The app over HTTP (runtime §2.2–2.6).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
+use bindery_contract::settings::Secret;
+use bindery_contract::{BoxFuture, Cause, Chain, Clock, Event, Metadata};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::Semaphore;
+
+use super::answer;
+use crate::trace;
+
+/// How long one look at the app's port may take (runtime §2.6).
+const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often the port is looked at while nobody listens.
+const DIAL_EVERY: Duration = Duration::from_millis(100);
+/// How much of an app's refusal is kept for the log.
+const REFUSAL_BODY: usize = 4096;
+
+/// How the app is reached.
+#[derive(Clone, Debug)]
+pub struct HttpAppConfig {
+    /// `--app-channel-address`.
+    pub host: String,
+    /// `--app-port`.
+    pub port: u16,
+    /// `--app-id`.
+    pub app_id: String,
+    /// `--app-max-concurrency`; `None` is unlimited.
+    pub max_concurrency: Option<usize>,
+    /// `--app-binding-options-timeout`.
+    pub options_timeout: Duration,
+    /// `APP_API_TOKEN`.
+    pub token: Option<Secret>,
+    /// Where time comes from.
+    pub clock: Clock,
+}
+
+/// The app over HTTP.
+#[derive(Clone)]
+pub struct HttpApp {
+    config: Arc<HttpAppConfig>,
+    /// How many requests may be at the app at once, from all threads together.
+    turns: Option<Arc<Semaphore>>,
+}
+
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+impl HttpApp {
+    /// An app that is reached like this.
+    pub fn new(config: HttpAppConfig) -> Self {
+        let turns = config
+            .max_concurrency
+            .map(|max| Arc::new(Semaphore::new(max)));
+        Self {
+            config: Arc::new(config),
+            turns,
+        }
+    }
+
+    /// Waits until the app listens on its port, however long that takes.
+    pub async fn wait_until_listening(&self) {
+        let (clock, port) = (&self.config.clock, self.config.port);
+        tracing::info!(
+            target: "dapr.runtime",
+            "application protocol: http. waiting on port {port}.  This will block until the app \
+             is listening on that port."
+        );
+        let address = format!("{}:{port}", self.config.host);
+        let mut tries: u64 = 0;
+        loop {
+            let dial = tokio::net::TcpStream::connect(&address);
+            if let Some(Ok(_)) = clock.timeout(DIAL_TIMEOUT, dial).await {
+                break;
+            }
+            tries += 1;
+            if tries.is_multiple_of(100) {
+                tracing::info!(
+                    target: "dapr.runtime",
+                    "waiting for application to listen on port {port}"
+                );
+            }
+            clock.sleep(DIAL_EVERY).await;
+        }
+        tracing::info!(target: "dapr.runtime", "application discovered on port {port}");
+    }
+
+    /// `GET /dapr/config`, once; the answer means nothing to bindings (runtime §2.6).
+    pub async fn fetch_config(&self) {
+        let request = self
+            .request(Method::GET, "/dapr/config")
+            .and_then(|mut request| {
+                let app_id = HeaderValue::from_str(&self.config.app_id).map_err(Cause::from)?;
+                request.headers_mut().insert("dapr-app-id", app_id);
+                Ok(request)
+            });
+        if let Ok(request) = request {
+            let asking = client().request(request);
+            let _ = self
+                .config
+                .clock
+                .timeout(self.config.options_timeout, asking)
+                .await;
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Cause> {
+        let authority = match self.config.host.parse::<std::net::IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, self.config.port).to_string(),
+            Err(_) => format!("{}:{}", self.config.host, self.config.port),
+        };
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(authority)
+            .path_and_query(encoded(path))
+            .build()?;
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(token) = &self.config.token {
+            let mut value = HeaderValue::from_str(token.expose())?;
+            value.set_sensitive(true);
+            headers.insert("dapr-api-token", value);
+        }
+        Ok(request)
+    }
+
+    /// Waits for the app to have room for one more request.
+    async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        match &self.turns {
+            // Never closed, so waiting cannot fail.
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        }
+    }
+
+    async fn ask(&self, input: &InputName) -> Result<bool, Cause> {
+        let route = &input.route;
+        let failed = |error: Cause| {
+            Cause::from(format!(
+                "could not invoke OPTIONS method on input binding subscription endpoint \
+                 \"{route}\": {}",
+                Chain::from(&error)
+            ))
+        };
+        let request = self.request(Method::OPTIONS, route).map_err(failed)?;
+        let _turn = self.turn().await;
+        let asking = client().request(request);
+        match self
+            .config
+            .clock
+            .timeout(self.config.options_timeout, asking)
+            .await
+        {
+            Some(Ok(answer)) => {
+                let status = answer.status();
+                Ok(status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED)
+            }
+            Some(Err(error)) => Err(failed(error.into())),
+            None => Err(failed("no answer in time".into())),
+        }
+    }
+}
+
+fn client() -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(64)
+        .build(connector)
+}
+
+impl App for HttpApp {
+    fn subscribes<'a>(&'a self, input: &'a InputName) -> BoxFuture<'a, Result<bool, Cause>> {
+        Box::pin(self.ask(input))
+    }
+
+    fn connect(&self) -> Box<dyn AppConnection> {
+        Box::new(HttpConnection {
+            app: self.clone(),
+            client: client(),
+        })
+    }
+}
+
+/// The way of one delivery thread: its own pool of connections.
+struct HttpConnection {
+    app: HttpApp,
+    client: HttpClient,
+}
+
+impl AppConnection for HttpConnection {
+    fn deliver<'a>(
+        &'a self,
+        input: &'a InputName,
+        event: &'a Event,
+    ) -> LocalBoxFuture<'a, Result<Answer, Refusal>> {
+        Box::pin(self.send(input, event))
+    }
+}
+
+impl HttpConnection {
+    async fn send(&self, input: &InputName, event: &Event) -> Result<Answer, Refusal> {
+        let mut request = self
+            .app
+            .request(Method::POST, &input.route)
+            .map_err(Refusal::unreachable)?;
+        add_headers(request.headers_mut(), &event.metadata);
+        *request.body_mut() = Full::new(event.data.clone());
+        let _turn = self.app.turn().await;
+        let answer = self.client.request(request).await.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(unreachable)?
+            .to_bytes();
+        if status.is_success() {
+            return Ok(Answer {
+                forward: answer::read(&body),
+                reply: body,
+            });
+        }
+        let shown = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BODY)]);
+        Err(Refusal {
+            error: format!(
+                "fails to send binding event to http app channel, status code: {} body: {shown}",
+                status.as_u16()
+            ),
+            status: Some(status.as_u16()),
+        })
+    }
+}
+
+fn unreachable(error: impl std::error::Error + 'static) -> Refusal {
+    Refusal::unreachable(Chain(&error))
+}
+
+/// Hop-by-hop headers and others that an event's metadata must not set (runtime §2.4).
+const WITHHELD: &[&str] = &[
+    "connection",
+    "content-length",
+    "content-type",
+    "destination-app-id",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The event's metadata as headers, and its trace context.
+fn add_headers(headers: &mut HeaderMap, metadata: &Metadata) {
+    let nominated = metadata.get_any_case("connection").unwrap_or_default();
+    for (key, value) in metadata.iter() {
+        let lower = key.to_ascii_lowercase();
+        let is_nominated = nominated
+            .split(',')
+            .any(|name| name.trim().eq_ignore_ascii_case(key));
+        if lower.ends_with("-bin") || WITHHELD.contains(&lower.as_str()) || is_nominated {
+            continue;
+        }
+        let name = match lower.strip_prefix(':') {
+            Some(pseudo) => format!("dapr-{pseudo}"),
+            None if lower.starts_with("grpc-") => format!("dapr-{lower}"),
+            None => lower,
+        };
+        let value = HeaderValue::from_str(&value.replace(['\r', '\n'], " "));
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value) {
+            headers.insert(name, value);
+        }
+    }
+    let parent = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    if !parent.is_some_and(trace::is_trace_parent) {
+        headers.remove("tracestate");
+        if let Ok(fresh) = HeaderValue::from_str(&trace::fresh_parent()) {
+            headers.insert("traceparent", fresh);
+        }
+    }
+}
+
+/// A path with everything encoded that a URL cannot hold as it is.
+fn encoded(path: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_becomes_headers_but_for_those_that_belong_to_the_connection() {
+        let metadata = Metadata::new()
+            .with("readTimeUTC", "now")
+            .with("Content-Type", "text/plain")
+            .with("content-length", "99")
+            .with("trace-bin", "x")
+            .with("Connection", "x-mine, close")
+            .with("X-Mine", "1")
+            .with(":authority", "me")
+            .with("grpc-timeout", "1")
+            .with("bad name", "x")
+            .with("lines", "a\r\nb");
+        let mut headers = HeaderMap::new();
+        add_headers(&mut headers, &metadata);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "dapr-authority",
+                "dapr-grpc-timeout",
+                "lines",
+                "readtimeutc",
+                "traceparent"
+            ]
+        );
+        assert_eq!(headers["lines"], "a  b");
+    }
+
+    #[test]
+    fn a_trace_is_carried_on_or_begun() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut headers = HeaderMap::new();
+        let metadata = Metadata::new()
+            .with("traceparent", parent)
+            .with("tracestate", "a=1");
+        add_headers(&mut headers, &metadata);
+        assert_eq!(
+            (headers["traceparent"].as_bytes(), &headers["tracestate"]),
+            (parent.as_bytes(), &HeaderValue::from_static("a=1"))
+        );
+        let mut headers = HeaderMap::new();
+        add_headers(&mut headers, &Metadata::new().with("tracestate", "a=1"));
+        assert!(trace::is_trace_parent(
+            headers["traceparent"].to_str().unwrap()
+        ));
+        assert!(!headers.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn a_route_with_odd_characters_is_encoded() {
+        assert_eq!(encoded("/a b/ü"), "/a%20b/%C3%BC");
+        assert_eq!(encoded("/orders?x=1"), "/orders?x=1");
+    }
+}

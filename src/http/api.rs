@@ -1,0 +1,234 @@
+//! The path of a request, from top to bottom.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bindery_actors::Core;
+use bindery_contract::settings::Secret;
+use subtle::ConstantTimeEq;
+use tokio::sync::{mpsc, watch};
+
+use super::metadata::{AppConnection, Facts};
+use super::path::{Route, decode};
+use super::trace::TraceContext;
+use super::{body, reply};
+use crate::resources::Listed;
+use crate::sidecar::{Ready, ShutdownRequest};
+
+/// What the API is set up with.
+pub struct ApiConfig {
+    /// The actors.
+    pub core: Arc<Core>,
+    /// `--app-id`.
+    pub app_id: String,
+    /// How the app is reached.
+    pub app: AppConnection,
+    /// What is listed in the metadata besides the bindings.
+    pub listed: Vec<Listed>,
+    /// `DAPR_API_TOKEN`.
+    pub token: Option<Secret>,
+    /// `--max-body-size`; `None` is no limit.
+    pub max_body: Option<usize>,
+    /// How far the start has come.
+    pub ready: watch::Receiver<Ready>,
+    /// Who ends the sidecar.
+    pub shutdown: mpsc::Sender<ShutdownRequest>,
+}
+
+/// What all requests share.
+pub struct Api {
+    core: Arc<Core>,
+    facts: Facts,
+    token: Option<Secret>,
+    max_body: Option<usize>,
+    ready: watch::Receiver<Ready>,
+    shutdown: mpsc::Sender<ShutdownRequest>,
+}
+
+impl Api {
+    /// From its parts.
+    pub fn new(config: ApiConfig) -> Self {
+        Self {
+            core: config.core,
+            facts: Facts {
+                app_id: config.app_id,
+                app: config.app,
+                listed: config.listed,
+                extended: Mutex::new(BTreeMap::new()),
+            },
+            token: config.token,
+            max_body: config.max_body,
+            ready: config.ready,
+            shutdown: config.shutdown,
+        }
+    }
+
+    /// The actors.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+/// Every request passes here: which endpoint; may the caller; what trace does it carry on; then
+/// the endpoint itself; then the headers of every answer.
+pub async fn serve(
+    request: HttpRequest,
+    payload: web::Payload,
+    api: web::Data<Api>,
+) -> HttpResponse {
+    let route = Route::of(request.method(), request.path());
+    let trace = match TraceContext::of(request.headers()) {
+        Ok(trace) => trace,
+        Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
+    };
+    if !route.needs_no_token() && !api.is_allowed(&request) {
+        return reply::plain(StatusCode::UNAUTHORIZED, "invalid api token\n");
+    }
+    let traced = !matches!(route, Route::Healthz | Route::HealthzOutbound);
+    let mut response = match route {
+        Route::Binding(name) => api.invoke(&name, payload, &trace).await,
+        Route::Healthz => api.health(request.query_string()),
+        Route::HealthzOutbound => api.outbound_health(),
+        Route::Metadata => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .body(api.facts.document(&api.core)),
+        Route::SetMetadata(key) => api.set_metadata(&key, payload).await,
+        Route::Shutdown => api.shut_down(&request),
+        Route::Unknown => reply::error(
+            StatusCode::NOT_FOUND,
+            "ERR_DIRECT_INVOKE",
+            "failed getting app id either from the URL path or the header dapr-app-id",
+        ),
+    };
+    if traced {
+        let headers = response.headers_mut();
+        let mut echo = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(
+                    actix_web::http::header::HeaderName::from_static(name),
+                    value,
+                );
+            }
+        };
+        echo("traceparent", &trace.parent);
+        if let Some(baggage) = &trace.baggage {
+            echo("baggage", baggage);
+        }
+    }
+    response
+}
+
+impl Api {
+    /// `POST|PUT /v1.0/bindings/{name}` (runtime §1.1).
+    async fn invoke(
+        &self,
+        name: &str,
+        payload: web::Payload,
+        trace: &TraceContext,
+    ) -> HttpResponse {
+        let binding = match decode("name", name) {
+            Ok(binding) => binding,
+            Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
+        };
+        let parsed = match body::read(payload, self.max_body).await {
+            Ok(body) => body::parse(binding, &body),
+            Err(error) => Err(error),
+        };
+        let mut call = match parsed {
+            Ok(call) => call,
+            Err(error) => {
+                let message = format!("failed deserializing HTTP body: {error}");
+                return reply::error(StatusCode::BAD_REQUEST, "ERR_MALFORMED_REQUEST", &message);
+            }
+        };
+        trace.inject(&mut call.metadata);
+        let binding = call.binding.clone();
+        match self.core.invoke(call).await {
+            Ok(answer) => reply::of_binding(answer),
+            Err(error) => reply::of_failed_call(&binding, &error),
+        }
+    }
+
+    fn is_allowed(&self, request: &HttpRequest) -> bool {
+        let Some(token) = &self.token else {
+            return true;
+        };
+        let given = request
+            .headers()
+            .get("dapr-api-token")
+            .map_or(&[][..], HeaderValue::as_bytes);
+        token.expose().as_bytes().ct_eq(given).into()
+    }
+
+    /// `GET /v1.0/healthz` (runtime §6.1).
+    fn health(&self, query: &str) -> HttpResponse {
+        let not_ready = self.ready.borrow().missing();
+        if !not_ready.is_empty() {
+            let message = format!("dapr is not ready: [{}]", not_ready.join(" "));
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return reply::error(status, "ERR_HEALTH_NOT_READY", &message);
+        }
+        let asked = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("appid="));
+        let is_another = asked.is_some_and(|asked| {
+            decode("appid", asked).is_ok_and(|asked| asked != self.facts.app_id)
+        });
+        if is_another {
+            return reply::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "ERR_HEALTH_APPID_NOT_MATCH",
+                "dapr app-id does not match",
+            );
+        }
+        HttpResponse::NoContent().finish()
+    }
+
+    /// `GET /v1.0/healthz/outbound` (runtime §6.1).
+    fn outbound_health(&self) -> HttpResponse {
+        if self.ready.borrow().outbound {
+            return HttpResponse::NoContent().finish();
+        }
+        reply::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "ERR_OUTBOUND_HEALTH_NOT_READY",
+            "dapr outbound is not ready",
+        )
+    }
+
+    /// `PUT /v1.0/metadata/{key}`: the raw body is the value.
+    async fn set_metadata(&self, key: &str, payload: web::Payload) -> HttpResponse {
+        let key = match decode("key", key) {
+            Ok(key) => key,
+            Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
+        };
+        match body::read(payload, self.max_body).await {
+            Ok(body) => {
+                let value = String::from_utf8_lossy(&body).into_owned();
+                let mut extended = self
+                    .facts
+                    .extended
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                extended.insert(key, value);
+                HttpResponse::NoContent().finish()
+            }
+            Err(error) => {
+                let message = format!("failed to read request body: {error}");
+                reply::error(StatusCode::BAD_REQUEST, "ERR_BODY_READ", &message)
+            }
+        }
+    }
+
+    /// `POST /v1.0/shutdown`: answered at once, done afterwards.
+    fn shut_down(&self, request: &HttpRequest) -> HttpResponse {
+        let force = request.headers().get("dapr-force-shutdown");
+        let force = force.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        // Full means that a shutdown is under way already.
+        let _ = self.shutdown.try_send(ShutdownRequest { force });
+        HttpResponse::NoContent().finish()
+    }
+}

@@ -1,0 +1,206 @@
+//! `GET /v1.0/metadata` (runtime §6.1), with each binding's state added.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use bindery_actors::{Core, SideStatus};
+use serde::Serialize;
+
+use crate::resources::Listed;
+
+/// The reference's version that our behaviour follows.
+pub(crate) const DAPR_VERSION: &str = "1.18.3";
+
+/// How the app is reached, for the metadata.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppConnection {
+    /// `--app-port`; left out without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// `--app-protocol`.
+    pub protocol: String,
+    /// `--app-channel-address`.
+    pub channel_address: String,
+    /// `--app-max-concurrency`; left out when unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<usize>,
+}
+
+/// What does not change while the sidecar runs, and what `PUT` has added.
+pub(super) struct Facts {
+    pub(super) app_id: String,
+    pub(super) app: AppConnection,
+    pub(super) listed: Vec<Listed>,
+    pub(super) extended: Mutex<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    id: &'a str,
+    runtime_version: &'static str,
+    components: Vec<Component>,
+    extended: BTreeMap<String, String>,
+    app_connection_properties: &'a AppConnection,
+    actor_runtime: ActorRuntime,
+    /// Our addition: how each binding is.
+    bindings: Vec<Binding>,
+}
+
+#[derive(Serialize)]
+struct Component {
+    name: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    version: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capabilities: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActorRuntime {
+    runtime_status: &'static str,
+    host_ready: bool,
+    placement: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Binding {
+    name: String,
+    sides: Vec<Side>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Side {
+    direction: &'static str,
+    state: &'static str,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try: Option<String>,
+    restarts: u64,
+    panics: u64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    events: Option<Events>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Events {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscribed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_event: Option<String>,
+    taken: u64,
+    refused: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blocked: Vec<Blocked>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Blocked {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    since: String,
+    attempts: u32,
+    error: String,
+}
+
+impl Facts {
+    /// The whole document, with the newline that the reference ends it with.
+    pub(super) fn document(&self, core: &Core) -> String {
+        let status = core.status().components();
+        let mut extended = self
+            .extended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        extended.insert("daprRuntimeVersion".into(), DAPR_VERSION.into());
+        let listed = self.listed.iter().map(|listed| Component {
+            name: listed.name.clone(),
+            type_name: listed.type_name.clone(),
+            version: listed.version.clone(),
+            capabilities: listed.capabilities.clone(),
+        });
+        let bindings = status.iter().map(|component| Component {
+            name: component.name.to_string(),
+            type_name: component.type_name.clone(),
+            version: component.version.clone(),
+            capabilities: component.sides.iter().map(capability).collect(),
+        });
+        let document = Metadata {
+            id: &self.app_id,
+            runtime_version: DAPR_VERSION,
+            components: listed.chain(bindings).collect(),
+            extended,
+            app_connection_properties: &self.app,
+            actor_runtime: ActorRuntime {
+                runtime_status: "DISABLED",
+                host_ready: false,
+                placement: "placement: disconnected",
+            },
+            bindings: status
+                .iter()
+                .map(|component| Binding {
+                    name: component.name.to_string(),
+                    sides: component.sides.iter().map(side).collect(),
+                })
+                .collect(),
+        };
+        let mut text = serde_json::to_string(&document).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+fn capability(side: &SideStatus) -> &'static str {
+    match side.role {
+        bindery_contract::Role::Input => "INPUT_BINDING",
+        bindery_contract::Role::Output => "OUTPUT_BINDING",
+    }
+}
+
+fn side(side: &SideStatus) -> Side {
+    Side {
+        direction: side.role.as_str(),
+        state: side.state,
+        since: rfc3339(side.since),
+        last_error: side.last_error.as_ref().map(ToString::to_string),
+        next_try: side.next_try.map(rfc3339),
+        restarts: side.restarts,
+        panics: side.panics,
+        events: side.input.as_ref().map(|input| Events {
+            subscribed: input.subscribed,
+            last_event: input.counters.last_event().map(rfc3339),
+            taken: input.counters.taken_count(),
+            refused: input.counters.refused_count(),
+            blocked: input
+                .counters
+                .blocked()
+                .into_iter()
+                .map(|blocked| Blocked {
+                    key: blocked.key,
+                    since: rfc3339(blocked.since),
+                    attempts: blocked.attempts,
+                    error: blocked.error,
+                })
+                .collect(),
+        }),
+    }
+}
+
+/// A time as people and programs read it; milliseconds are enough.
+fn rfc3339(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time)
+        .and_then(|time| time.round(jiff::Unit::Millisecond))
+        .map(|time| time.to_string())
+        .unwrap_or_default()
+}

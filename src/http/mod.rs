@@ -1,0 +1,16 @@
+//! The HTTP API (runtime §1.1, §6.1).
+//!
+//! `api.rs` holds the one function that every request passes through, to be read from top to
+//! bottom. The others are its steps.
+
+mod api;
+mod body;
+mod metadata;
+mod path;
+mod reply;
+mod server;
+mod trace;
+
+pub use self::api::{Api, ApiConfig, serve};
+pub use self::metadata::AppConnection;
+pub use self::server::{Listener, ServerConfig, Servers, bind, start};

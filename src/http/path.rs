@@ -1,0 +1,147 @@
+//! Which endpoint a request is for.
+
+use actix_web::http::Method;
+
+/// An endpoint of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `POST|PUT /v1.0/bindings/{name}`, the name still encoded.
+    Binding(String),
+    /// `GET /v1.0/healthz`.
+    Healthz,
+    /// `GET /v1.0/healthz/outbound`.
+    HealthzOutbound,
+    /// `GET /v1.0/metadata`.
+    Metadata,
+    /// `PUT /v1.0/metadata/{key}`, the key still encoded.
+    SetMetadata(String),
+    /// `POST /v1.0/shutdown`.
+    Shutdown,
+    /// Everything else.
+    Unknown,
+}
+
+impl Route {
+    /// The endpoint of a method and an encoded path. Doubled slashes and dot segments are
+    /// cleaned away, one slash at the end is tolerated (runtime §6.1).
+    pub(super) fn of(method: &Method, path: &str) -> Self {
+        let mut segments: Vec<&str> = Vec::with_capacity(4);
+        for segment in path.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => drop(segments.pop()),
+                segment => segments.push(segment),
+            }
+        }
+        let (get, put, post) = (
+            method == Method::GET,
+            method == Method::PUT,
+            method == Method::POST,
+        );
+        match segments.as_slice() {
+            ["v1.0", "bindings", name] if post || put => Self::Binding((*name).to_owned()),
+            ["v1.0", "healthz"] if get => Self::Healthz,
+            ["v1.0", "healthz", "outbound"] if get => Self::HealthzOutbound,
+            ["v1.0", "metadata"] if get => Self::Metadata,
+            ["v1.0", "metadata", key] if put => Self::SetMetadata((*key).to_owned()),
+            ["v1.0", "shutdown"] if post => Self::Shutdown,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the endpoint answers without a token (runtime §6.4).
+    pub(super) fn needs_no_token(&self) -> bool {
+        matches!(self, Self::Healthz | Self::HealthzOutbound)
+    }
+}
+
+/// Decodes a path parameter the way the reference does: as a query is, so that `+` is a space.
+///
+/// # Errors
+/// The plain-text answer for an escape that is none.
+pub(super) fn decode(parameter: &'static str, encoded: &str) -> Result<String, String> {
+    if !encoded.contains(['%', '+']) {
+        return Ok(encoded.to_owned());
+    }
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'+' => decoded.push(b' '),
+            b'%' => {
+                let digits = after
+                    .get(..2)
+                    .and_then(|digits| std::str::from_utf8(digits).ok());
+                let is_hex = |text: &&str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
+                let digits = digits.filter(is_hex);
+                match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+                    Some(byte) => {
+                        decoded.push(byte);
+                        rest = &after[2..];
+                    }
+                    None => {
+                        let at = encoded.len() - after.len() - 1;
+                        let end = (at + 3).min(encoded.len());
+                        let escape = String::from_utf8_lossy(&encoded.as_bytes()[at..end]);
+                        return Err(format!(
+                            "failed to unescape request parameter {parameter:?}. Error: invalid \
+                             URL escape {escape:?}\n"
+                        ));
+                    }
+                }
+            }
+            byte => decoded.push(byte),
+        }
+    }
+    Ok(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cleaned_before_it_is_matched() {
+        let of = |path: &str| Route::of(&Method::POST, path);
+        let orders = Route::Binding("orders".into());
+        for path in [
+            "/v1.0/bindings/orders",
+            "/v1.0/bindings/orders/",
+            "//v1.0//bindings/./orders",
+            "/v1.0/x/../bindings/orders",
+        ] {
+            assert_eq!(of(path), orders, "{path}");
+        }
+        assert_eq!(of("/v1.0/bindings/a%2Fb"), Route::Binding("a%2Fb".into()));
+        for path in [
+            "/v1.0/bindings",
+            "/v1.0/bindings/a/b",
+            "/V1.0/bindings/a",
+            "/",
+            "/v1.0/healthz",
+        ] {
+            assert_eq!(of(path), Route::Unknown, "{path}");
+        }
+        assert_eq!(Route::of(&Method::PUT, "/v1.0/bindings/orders"), orders);
+        assert_eq!(
+            Route::of(&Method::GET, "/v1.0/bindings/orders"),
+            Route::Unknown
+        );
+    }
+
+    #[test]
+    fn a_name_is_decoded_as_a_query_is() {
+        assert_eq!(decode("name", "a+b%2Fc%C3%A9"), Ok("a b/cé".into()));
+        for (encoded, shown) in [("50%", "%"), ("%zz", "%zz"), ("a%1", "%1"), ("%+1", "%+1")] {
+            let error = decode("name", encoded).unwrap_err();
+            assert_eq!(
+                error,
+                format!(
+                    "failed to unescape request parameter \"name\". Error: invalid URL escape \
+                     {shown:?}\n"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Ports and servers.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::KeepAlive;
+use actix_web::{App, HttpServer, web};
+use bindery_contract::Clock;
+
+use super::api::{Api, serve};
+
+/// How long binding a port is tried (runtime §6.3).
+const BIND_FOR: Duration = Duration::from_secs(10);
+/// How long a client may take to send its header (runtime §6.1).
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A port that is ours.
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    socket: TcpListener,
+}
+
+/// Binds `port` on all `addresses`; none means loopback, of both address families. Each is tried
+/// for ten seconds; it is enough when one of them works.
+///
+/// # Errors
+/// When none works.
+pub async fn bind(addresses: &[IpAddr], port: u16, clock: &Clock) -> io::Result<Vec<Listener>> {
+    let loopback = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    let (addresses, optional) = if addresses.is_empty() {
+        (&loopback[..], true)
+    } else {
+        (addresses, false)
+    };
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut failure = None;
+    for address in addresses {
+        // With port 0 the system chooses once, and all addresses share that choice.
+        let port = listeners.first().map_or(port, |first| first.address.port());
+        let wanted = SocketAddr::new(*address, port);
+        // A machine without the second loopback is no reason to wait.
+        let patience = if optional && !listeners.is_empty() {
+            Duration::ZERO
+        } else {
+            BIND_FOR
+        };
+        match bind_one(wanted, patience, clock).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+async fn bind_one(wanted: SocketAddr, patience: Duration, clock: &Clock) -> io::Result<Listener> {
+    let deadline = clock.now() + patience;
+    loop {
+        match listen(wanted) {
+            Ok(socket) => {
+                return Ok(Listener {
+                    address: socket.local_addr()?,
+                    socket,
+                });
+            }
+            Err(error) if clock.now() >= deadline => {
+                return Err(io::Error::new(error.kind(), format!("{wanted}: {error}")));
+            }
+            Err(_) => clock.sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    // So that a restart does not wait for connections of the last run to be forgotten.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(2048)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// How the servers run.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// How many worker threads.
+    pub workers: usize,
+    /// Whether HTTP/2 by prior knowledge is spoken too.
+    pub h2c: bool,
+    /// How long running requests may finish when the server stops.
+    pub shutdown_timeout: Duration,
+}
+
+/// The servers of the API.
+pub struct Servers {
+    handle: ServerHandle,
+}
+
+/// Serves the API on the listeners. Every worker thread becomes a worker of the actors too.
+///
+/// # Errors
+/// When a listener cannot be used.
+pub fn start(
+    listeners: Vec<Listener>,
+    api: Arc<Api>,
+    config: &ServerConfig,
+) -> io::Result<Servers> {
+    let mut server = HttpServer::new(move || {
+        api.core().work_here();
+        App::new()
+            .app_data(web::Data::from(Arc::clone(&api)))
+            .default_service(web::to(serve))
+    })
+    .workers(config.workers)
+    .keep_alive(KeepAlive::Os)
+    .client_request_timeout(HEADER_TIMEOUT)
+    // A caller that goes away cancels its call.
+    .h1_allow_half_closed(false)
+    .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
+    .disable_signals();
+    for Listener { socket, .. } in listeners {
+        server = if config.h2c {
+            server.listen_auto_h2c(socket)?
+        } else {
+            server.listen(socket)?
+        };
+    }
+    let server = server.run();
+    let handle = server.handle();
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(target: "dapr.runtime.http", "the HTTP server ended: {error}");
+        }
+    });
+    Ok(Servers { handle })
+}
+
+impl Servers {
+    /// Takes no more connections, and waits for the running requests.
+    pub async fn stop(&self) {
+        self.handle.stop(true).await;
+    }
+}

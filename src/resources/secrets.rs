@@ -1,0 +1,293 @@
+//! The secret stores of self-hosted use (runtime §5): the environment, and a JSON file.
+//!
+//! A secret is read from its source each time it is asked for, so that a password that was
+//! changed is found by the next attempt to connect.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use bindery_contract::settings::{Properties, Secret};
+use serde_json::Value;
+
+use super::values::{Env, is_forbidden};
+
+/// All secret stores by component name.
+#[derive(Default)]
+pub struct SecretStores {
+    stores: HashMap<String, SecretStore>,
+}
+
+/// One secret store.
+pub enum SecretStore {
+    /// `secretstores.local.env`.
+    Env {
+        /// Put before every name.
+        prefix: String,
+        /// Where the variables are.
+        env: Env,
+    },
+    /// `secretstores.local.file`.
+    File {
+        /// The JSON file.
+        path: PathBuf,
+        /// Between the parts of a nested name.
+        separator: String,
+        /// Whether a top-level object is one secret with several values.
+        multi_valued: bool,
+    },
+    /// A type that this build does not have.
+    Unsupported {
+        /// `spec.type`.
+        type_name: String,
+    },
+}
+
+/// Why a secret could not be had. Never contains one.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// A component wants a secret and does not say of which store.
+    #[error(
+        "secretKeyRef needs to know which store to ask: add auth.secretStore to the component, \
+         with the name of a secret store component"
+    )]
+    NoStore,
+    /// There is no such store.
+    #[error("there is no secret store {name:?}; {}", list(.known))]
+    UnknownStore {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The store's type is not in this build.
+    #[error(
+        "the secret store {name:?} is of the type {type_name}, which is not supported; there are \
+         secretstores.local.env and secretstores.local.file"
+    )]
+    UnsupportedStore {
+        /// The store.
+        name: String,
+        /// Its type.
+        type_name: String,
+    },
+    /// A variable that carries the sidecar's own settings.
+    #[error("access to env var {0} is forbidden")]
+    Forbidden(String),
+    /// The store works and does not have it.
+    #[error("secret {0} not found")]
+    NotFound(String),
+    /// The secret is there and has no such field.
+    #[error("secret {secret} has no key {key:?}")]
+    NoKey {
+        /// The secret.
+        secret: String,
+        /// The field.
+        key: String,
+    },
+    /// The store's file cannot be used.
+    #[error("secrets file {}: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none is loaded".into(),
+        names => format!("there are: {}", names.join(", ")),
+    }
+}
+
+impl SecretStores {
+    /// Adds a store.
+    pub fn insert(&mut self, name: impl Into<String>, store: SecretStore) {
+        self.stores.insert(name.into(), store);
+    }
+
+    /// One value of one secret.
+    ///
+    /// # Errors
+    /// When it cannot be had; there is no such thing as an empty value for a missing secret.
+    pub fn get(&self, store: Option<&str>, secret: &str, key: &str) -> Result<String, SecretError> {
+        let name = store.ok_or(SecretError::NoStore)?;
+        let found = self.stores.get(name).ok_or_else(|| {
+            let mut known: Vec<_> = self.stores.keys().cloned().collect();
+            known.sort_unstable();
+            SecretError::UnknownStore {
+                name: name.to_owned(),
+                known,
+            }
+        })?;
+        if let SecretStore::Unsupported { type_name } = found {
+            let type_name = type_name.clone();
+            return Err(SecretError::UnsupportedStore {
+                name: name.to_owned(),
+                type_name,
+            });
+        }
+        let values = found.secret(secret)?;
+        let value = values.get(key).ok_or_else(|| SecretError::NoKey {
+            secret: secret.to_owned(),
+            key: key.to_owned(),
+        })?;
+        Ok(value.expose().to_owned())
+    }
+}
+
+impl SecretStore {
+    /// A store from its type and its settings; `None` if the type is not one of a secret store.
+    ///
+    /// # Errors
+    /// The setting that is missing, or a file that cannot be read.
+    pub fn open(
+        type_name: &str,
+        settings: &Properties,
+        env: &Env,
+    ) -> Result<Option<Self>, SecretError> {
+        let lower = type_name.to_ascii_lowercase();
+        let setting = |name: &str| {
+            settings
+                .get_any_case(name)
+                .filter(|value| !value.is_empty())
+        };
+        let store = match lower.as_str() {
+            "secretstores.local.env" => Self::Env {
+                prefix: setting("prefix").unwrap_or_default().to_owned(),
+                env: env.clone(),
+            },
+            "secretstores.local.file" => Self::File {
+                path: setting("secretsFile").map(PathBuf::from).ok_or_else(|| {
+                    SecretError::File {
+                        path: PathBuf::new(),
+                        reason: "missing local secrets file in metadata: set secretsFile".into(),
+                    }
+                })?,
+                separator: setting("nestedSeparator").unwrap_or(":").to_owned(),
+                multi_valued: setting("multiValued")
+                    .is_some_and(bindery_contract::settings::truthy),
+            },
+            lower if lower.starts_with("secretstores.") => Self::Unsupported {
+                type_name: type_name.to_owned(),
+            },
+            _ => return Ok(None),
+        };
+        if let Self::File { .. } = &store {
+            store.read_file()?;
+        }
+        Ok(Some(store))
+    }
+
+    /// Whether a secret of it may have several values; metadata tells (runtime §6.1).
+    pub fn is_multi_valued(&self) -> bool {
+        matches!(
+            self,
+            Self::File {
+                multi_valued: true,
+                ..
+            }
+        )
+    }
+
+    /// All values of one secret.
+    fn secret(&self, name: &str) -> Result<BTreeMap<String, Secret>, SecretError> {
+        match self {
+            Self::Env { prefix, env } => {
+                let variable = format!("{prefix}{name}");
+                if is_forbidden(&variable) {
+                    return Err(SecretError::Forbidden(variable));
+                }
+                let value = env.get(&variable).ok_or(SecretError::NotFound(variable))?;
+                Ok(BTreeMap::from([(name.to_owned(), Secret::new(value))]))
+            }
+            Self::File {
+                separator,
+                multi_valued,
+                ..
+            } => {
+                let mut secrets = secrets(&self.read_file()?, separator, *multi_valued);
+                secrets
+                    .remove(name)
+                    .ok_or_else(|| SecretError::NotFound(name.to_owned()))
+            }
+            Self::Unsupported { .. } => Ok(BTreeMap::new()),
+        }
+    }
+
+    fn read_file(&self) -> Result<serde_json::Map<String, Value>, SecretError> {
+        let Self::File { path, .. } = self else {
+            return Ok(serde_json::Map::new());
+        };
+        let error = |reason: String| SecretError::File {
+            path: path.clone(),
+            reason,
+        };
+        let text = std::fs::read(path).map_err(|source| error(source.to_string()))?;
+        match serde_json::from_slice(&text) {
+            Ok(Value::Object(secrets)) => Ok(secrets),
+            Ok(_) => Err(error("must be one JSON object".into())),
+            // The library's message names line and column, and none of the content.
+            Err(problem) => Err(error(format!(
+                "is not JSON (line {}, column {})",
+                problem.line(),
+                problem.column()
+            ))),
+        }
+    }
+}
+
+/// The secrets of a file by name.
+fn secrets(
+    file: &serde_json::Map<String, Value>,
+    separator: &str,
+    multi_valued: bool,
+) -> HashMap<String, BTreeMap<String, Secret>> {
+    let mut secrets = HashMap::new();
+    if multi_valued {
+        for (name, value) in file {
+            let values = match value {
+                Value::String(text) => BTreeMap::from([(name.clone(), Secret::new(text))]),
+                Value::Object(inner) => flatten(inner, separator),
+                _ => continue,
+            };
+            secrets.insert(name.clone(), values);
+        }
+    } else {
+        for (name, value) in flatten(file, separator) {
+            secrets.insert(name.clone(), BTreeMap::from([(name, value)]));
+        }
+    }
+    secrets
+}
+
+/// Nested values by their path: `a:b:0`.
+fn flatten(object: &serde_json::Map<String, Value>, separator: &str) -> BTreeMap<String, Secret> {
+    fn walk(path: String, value: &Value, separator: &str, out: &mut BTreeMap<String, Secret>) {
+        match value {
+            Value::Object(inner) => {
+                for (name, value) in inner {
+                    walk(format!("{path}{separator}{name}"), value, separator, out);
+                }
+            }
+            Value::Array(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    walk(format!("{path}{separator}{index}"), value, separator, out);
+                }
+            }
+            Value::String(text) => drop(out.insert(path, Secret::new(text))),
+            // The reference prints these as noise; a number's or a boolean's own text is what
+            // whoever wrote it meant.
+            Value::Number(_) | Value::Bool(_) => {
+                drop(out.insert(path, Secret::new(value.to_string())));
+            }
+            Value::Null => {}
+        }
+    }
+    let mut out = BTreeMap::new();
+    for (name, value) in object {
+        walk(name.clone(), value, separator, &mut out);
+    }
+    out
+}

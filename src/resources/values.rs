@@ -1,0 +1,168 @@
+//! Where the value of a setting comes from in the end: environment, secret, templates
+//! (runtime §3.2, §5, M2).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bindery_actors::SettingsSource;
+use bindery_contract::request::unquote;
+use bindery_contract::settings::Properties;
+use bindery_contract::{BoxFuture, Cause};
+
+use super::error::ResourceError;
+use super::manifest::{Item, ItemSource, Manifest};
+use super::secrets::SecretStores;
+
+/// What the sidecar knows of its surroundings.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// `--app-id`.
+    pub app_id: String,
+    /// The environment.
+    pub env: Env,
+}
+
+/// The environment variables: the process's own, or a test's.
+#[derive(Clone)]
+pub enum Env {
+    /// The process's own, read anew each time.
+    Process,
+    /// A fixed set.
+    Fixed(Arc<HashMap<String, String>>),
+}
+
+impl Env {
+    /// The value of a variable, if it is set.
+    pub fn get(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Process => {
+                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+            }
+            Self::Fixed(variables) => variables.get(name).cloned(),
+        }
+    }
+
+    /// The value of a variable, if it is set and not empty.
+    pub fn non_empty(&self, name: &str) -> Option<String> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// Whether a variable must not be shown to a component: those that carry the sidecar's own
+/// tokens and settings.
+pub fn is_forbidden(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    name.is_empty() || upper == "APP_API_TOKEN" || upper.starts_with("DAPR_") || name.contains(' ')
+}
+
+/// Gives the settings of one manifest, resolved anew each time.
+pub struct ManifestSettings {
+    manifest: Arc<Manifest>,
+    stores: Arc<SecretStores>,
+    surroundings: Surroundings,
+}
+
+impl ManifestSettings {
+    /// The settings of `manifest`.
+    pub fn new(
+        manifest: Arc<Manifest>,
+        stores: Arc<SecretStores>,
+        surroundings: Surroundings,
+    ) -> Self {
+        Self {
+            manifest,
+            stores,
+            surroundings,
+        }
+    }
+
+    /// Resolves all of them.
+    ///
+    /// # Errors
+    /// The first that cannot be resolved: never an empty value in its place.
+    pub fn properties(&self) -> Result<Properties, ResourceError> {
+        let mut properties = Properties::new();
+        for item in &self.manifest.items {
+            let value = self
+                .value(item)
+                .and_then(|value| self.expand(&item.name, value))
+                .map_err(|problem| {
+                    ResourceError::in_file(&self.manifest.file, problem)
+                        .at(item.at)
+                        .of(&self.manifest.name)
+                        .key(&item.name)
+                })?;
+            properties.set(&item.name, value);
+        }
+        Ok(properties)
+    }
+
+    fn value(&self, item: &Item) -> Result<String, String> {
+        match &item.source {
+            ItemSource::Value(value) => Ok(value.clone()),
+            ItemSource::Env(name) => self.env_value(name).map(unquoted),
+            ItemSource::Secret { name, key } => {
+                let store = self.manifest.secret_store.as_deref();
+                self.stores
+                    .get(store, name, key)
+                    .map(unquoted)
+                    .map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn env_value(&self, name: &str) -> Result<String, String> {
+        let env = &self.surroundings.env;
+        let listed = env
+            .non_empty("DAPR_ENV_KEYS")
+            .is_none_or(|keys| keys.split(' ').any(|key| key == name));
+        if is_forbidden(name) || !listed {
+            return Err(format!(
+                "the environment variable {name:?} is not allowed in a component"
+            ));
+        }
+        env.get(name).ok_or_else(|| {
+            format!("the environment variable {name:?} is not set; set it, if only to nothing")
+        })
+    }
+
+    /// M2: each `{uuid}` another one; the names of the surroundings.
+    fn expand(&self, property: &str, mut value: String) -> Result<String, String> {
+        while value.contains("{uuid}") {
+            value = value.replacen("{uuid}", &uuid::Uuid::new_v4().to_string(), 1);
+        }
+        if value.contains("{podName}") {
+            let pod = self.surroundings.env.get("POD_NAME").ok_or_else(|| {
+                format!(
+                    "failed to parse metadata: property {property} refers to {{podName}} but \
+                     podName is not set"
+                )
+            })?;
+            value = value.replace("{podName}", &pod);
+        }
+        if value.contains("{namespace}") {
+            let namespace = self
+                .surroundings
+                .env
+                .get("NAMESPACE")
+                .unwrap_or("default".into());
+            let full = format!("{namespace}.{}", self.surroundings.app_id);
+            value = value.replace("{namespace}", &full);
+        }
+        Ok(value.replace("{appID}", &self.surroundings.app_id))
+    }
+}
+
+/// A value from outside that is itself a quoted text loses its quotes (runtime §3.2).
+fn unquoted(value: String) -> String {
+    match unquote(value.as_bytes()) {
+        std::borrow::Cow::Borrowed(_) => value,
+        std::borrow::Cow::Owned(bytes) => String::from_utf8(bytes).unwrap_or(value),
+    }
+}
+
+impl SettingsSource for ManifestSettings {
+    fn resolve(&self) -> BoxFuture<'_, Result<Properties, Cause>> {
+        Box::pin(async { self.properties().map_err(Cause::from) })
+    }
+}
