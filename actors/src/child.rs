@@ -133,6 +133,7 @@ impl Child {
             state: self.life.state().name(),
             since: wall_time(self.life.since(), now, wall),
             attempt: trouble.map_or(0, |trouble| trouble.attempt),
+            failure: trouble.map(|trouble| trouble.class),
             last_error: self.last_error.clone(),
             next_try: trouble
                 .and_then(|trouble| trouble.next_try)

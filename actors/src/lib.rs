@@ -25,6 +25,7 @@ mod worker;
 
 pub use self::component::{Component, DeliveryOptions, SettingsSource};
 pub use self::core::{Core, Limits, Progress};
+pub use self::life::FailureClass;
 pub use self::pulse::{ComponentId, Pulse};
 pub use self::router::{Call, CallError};
 pub use self::runtime::{InputStarter, Runtime, RuntimeConfig};

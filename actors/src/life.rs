@@ -43,6 +43,8 @@ pub enum State {
 /// Why a binding is not running, and what comes next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
+    /// What kind of failure it was last.
+    pub class: FailureClass,
     /// How many attempts have failed in a row.
     pub attempt: u32,
     /// What went wrong last.
@@ -242,18 +244,19 @@ impl Life {
             FailureClass::Crashed => (false, soon),
         };
         let next = now + wait;
-        self.trouble(parked, failure.error, Some(next), now);
+        self.trouble(parked, failure, Some(next), now);
         Effect::WaitUntil(next)
     }
 
     fn block(&mut self, now: Instant, chance: f64) -> Effect {
         self.blocked += 1;
         let error = format!("blocked its thread {} times", self.blocked);
+        let failure = Failure::new(FailureClass::Stuck, error);
         if self.blocked < BLOCKED_TO_PARK {
-            return self.fail(Failure::new(FailureClass::Stuck, error), now, chance);
+            return self.fail(failure, now, chance);
         }
         // Each try could cost another thread, so only a person may order the next one.
-        self.trouble(true, error, None, now);
+        self.trouble(true, failure, None, now);
         Effect::None
     }
 
@@ -264,12 +267,9 @@ impl Life {
         self.crashes.len() > CRASHES_TO_PARK
     }
 
-    fn trouble(&mut self, parked: bool, error: String, next_try: Option<Instant>, now: Instant) {
-        let trouble = Trouble {
-            attempt: self.attempt,
-            error: error.into(),
-            next_try,
-        };
+    fn trouble(&mut self, parked: bool, failure: Failure, next_try: Option<Instant>, now: Instant) {
+        let Failure { class, error } = failure;
+        let trouble = Trouble { class, attempt: self.attempt, error: error.into(), next_try };
         self.enter(
             if parked {
                 State::Failed(trouble)

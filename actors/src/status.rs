@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use bindery_contract::{Key, Role};
 
+use crate::life::FailureClass;
+
 /// All components, in the order in which they were loaded.
 #[derive(Default)]
 pub struct StatusBoard {
@@ -49,6 +51,8 @@ pub struct SideStatus {
     pub since: SystemTime,
     /// How many attempts have failed in a row; 0 while it runs.
     pub attempt: u32,
+    /// What kind of failure it is in; `None` while it runs.
+    pub failure: Option<FailureClass>,
     /// What went wrong last, also after it has recovered.
     pub last_error: Option<Arc<str>>,
     /// When it is tried again, where that is known.

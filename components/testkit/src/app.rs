@@ -1,0 +1,158 @@
+//! An app that does as a test tells it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
+use bindery_contract::{BoxFuture, Cause, Event};
+use tokio::sync::{Notify, watch};
+
+/// What the app does with an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Takes it.
+    Take,
+    /// Refuses it, with this status.
+    Refuse(u16),
+    /// Keeps it under way until [`ScriptedApp::release`].
+    Hold,
+}
+
+/// An event as the app saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The component that it came from.
+    pub component: String,
+    /// The event.
+    pub event: Event,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// An app in this process that answers by a script and remembers everything.
+#[derive(Clone)]
+pub struct ScriptedApp {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// What happens to the next events; then [`Verdict::Take`].
+    script: Mutex<VecDeque<Verdict>>,
+    always: Mutex<Option<Verdict>>,
+    seen: watch::Sender<Vec<Seen>>,
+    wants: Mutex<bool>,
+    release: Notify,
+}
+
+impl ScriptedApp {
+    /// An app that takes everything.
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                script: Mutex::default(),
+                always: Mutex::default(),
+                seen: watch::Sender::new(Vec::new()),
+                wants: Mutex::new(true),
+                release: Notify::new(),
+            }),
+        }
+    }
+
+    /// Decides about the next events, in order; those after them are taken.
+    pub fn next(&self, verdicts: impl IntoIterator<Item = Verdict>) {
+        lock(&self.shared.script).extend(verdicts);
+    }
+
+    /// Decides about every event from now on; `None` goes back to the script.
+    pub fn always(&self, verdict: Option<Verdict>) {
+        *lock(&self.shared.always) = verdict;
+    }
+
+    /// Says that it does not want the events of any input.
+    pub fn wants_nothing(&self) {
+        *lock(&self.shared.wants) = false;
+    }
+
+    /// Lets the events go on that are held.
+    pub fn release(&self) {
+        self.shared.release.notify_waiters();
+    }
+
+    /// Everything seen so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.borrow().clone()
+    }
+
+    /// The bodies of the events that were taken so far.
+    pub fn taken(&self) -> Vec<Vec<u8>> {
+        let seen = self.shared.seen.borrow();
+        let taken = seen.iter().filter(|seen| seen.verdict == Verdict::Take);
+        taken.map(|seen| seen.event.data.to_vec()).collect()
+    }
+
+    /// Waits until `condition` holds for what was seen.
+    pub async fn until(&self, condition: impl Fn(&[Seen]) -> bool) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.shared.seen.subscribe().wait_for(|seen| condition(seen)).await;
+    }
+
+    fn verdict(&self) -> Verdict {
+        if let Some(verdict) = lock(&self.shared.always).clone() {
+            return verdict;
+        }
+        lock(&self.shared.script).pop_front().unwrap_or(Verdict::Take)
+    }
+
+    async fn answer(&self, input: &InputName, event: &Event) -> Result<Answer, Refusal> {
+        let verdict = self.verdict();
+        // Registered before the event is seen, so a release that follows is not missed.
+        let released = self.shared.release.notified();
+        let component = input.component.to_string();
+        let seen = Seen { component, event: event.clone(), verdict: verdict.clone() };
+        self.shared.seen.send_modify(|all| all.push(seen));
+        match verdict {
+            Verdict::Take => Ok(Answer::default()),
+            Verdict::Hold => {
+                released.await;
+                Ok(Answer::default())
+            }
+            Verdict::Refuse(status) => Err(Refusal {
+                error: format!(
+                    "fails to send binding event to http app channel, status code: {status} body: "
+                ),
+                status: Some(status),
+            }),
+        }
+    }
+}
+
+impl Default for ScriptedApp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl App for ScriptedApp {
+    fn subscribes<'a>(&'a self, _: &'a InputName) -> BoxFuture<'a, Result<bool, Cause>> {
+        let wants = *lock(&self.shared.wants);
+        Box::pin(async move { Ok(wants) })
+    }
+
+    fn connect(&self) -> Box<dyn AppConnection> {
+        Box::new(self.clone())
+    }
+}
+
+impl AppConnection for ScriptedApp {
+    fn deliver<'a>(
+        &'a self,
+        input: &'a InputName,
+        event: &'a Event,
+    ) -> LocalBoxFuture<'a, Result<Answer, Refusal>> {
+        Box::pin(self.answer(input, event))
+    }
+}

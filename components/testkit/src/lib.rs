@@ -1,0 +1,17 @@
+//! What tests of bindings need, so that a binding's own test is a dozen lines.
+//!
+//! - [`conformance`]: the suite that every binding plugs into.
+//! - [`stand`]: the real actors on one thread, with an app that does as it is told.
+//! - [`servers`]: real servers, started on free loopback ports with data in temporary folders,
+//!   stopped when they are dropped.
+//! - [`proxy`]: a TCP proxy that cuts, stalls, slows and resets connections.
+
+pub mod app;
+pub mod certs;
+pub mod conformance;
+pub mod ports;
+pub mod proxy;
+pub mod servers;
+pub mod stand;
+
+pub use bindery_actors::{CallError, FailureClass, Limits};
