@@ -269,7 +269,12 @@ impl Life {
 
     fn trouble(&mut self, parked: bool, failure: Failure, next_try: Option<Instant>, now: Instant) {
         let Failure { class, error } = failure;
-        let trouble = Trouble { class, attempt: self.attempt, error: error.into(), next_try };
+        let trouble = Trouble {
+            class,
+            attempt: self.attempt,
+            error: error.into(),
+            next_try,
+        };
         self.enter(
             if parked {
                 State::Failed(trouble)

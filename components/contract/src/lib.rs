@@ -57,6 +57,8 @@ pub mod settings;
 pub mod sink;
 #[doc(hidden)]
 pub mod sync;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use self::binding::{
     Binding, BoxFuture, DynInput, DynOutput, DynReplicas, Input, Invocation, Opened, Operation,

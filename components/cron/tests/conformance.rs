@@ -9,7 +9,10 @@ fn conformance() {
     Suite::of::<Cron>(&[("schedule", "@every 20ms")])
         .input(|_| async {
             let metadata = vec![("timeZone".to_owned(), "Local".to_owned())];
-            Emitted { data: Vec::new(), metadata }
+            Emitted {
+                data: Vec::new(),
+                metadata,
+            }
         })
         .run();
 }

@@ -28,10 +28,15 @@ fn conformance() {
 
 async fn exercise(stand: &Stand, root: &std::path::Path) {
     let call = async |operation: &str, data: &str, metadata: &[(&str, &str)]| {
-        stand.invoke(NAME, operation, data.to_owned(), metadata).await
+        stand
+            .invoke(NAME, operation, data.to_owned(), metadata)
+            .await
     };
     let file = [("fileName", "a/b c/ü.json")];
-    let created = call("create", r#"{"x":[1.10,9007199254740993]}"#, &file).await.unwrap().unwrap();
+    let created = call("create", r#"{"x":[1.10,9007199254740993]}"#, &file)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(created.text(), r#"{"fileName":"a/b c/ü.json"}"#);
     assert_eq!(created.metadata, []);
     let read = call("get", "", &file).await.unwrap().unwrap();
@@ -42,17 +47,37 @@ async fn exercise(stand: &Stand, root: &std::path::Path) {
     assert_eq!(call("delete", "", &file).await.unwrap(), None);
     assert_eq!(call("list", "", &[]).await.unwrap().unwrap().text(), "null");
     for (operation, metadata, says) in [
-        ("get", &file[..], format!("file not found: {}", path.display())),
-        ("delete", &file[..], format!("error deleting file {}", path.display())),
+        (
+            "get",
+            &file[..],
+            format!("file not found: {}", path.display()),
+        ),
+        (
+            "delete",
+            &file[..],
+            format!("error deleting file {}", path.display()),
+        ),
         ("get", &[], String::from("error reading file")),
-        ("list", &[("fileName", "none")], String::from("error getting stats for path")),
-        ("delete", &[("fileName", "..")], String::from("it is the root")),
+        (
+            "list",
+            &[("fileName", "none")],
+            String::from("error getting stats for path"),
+        ),
+        (
+            "delete",
+            &[("fileName", "..")],
+            String::from("it is the root"),
+        ),
     ] {
         let error = call(operation, "", metadata).await.unwrap_err().to_string();
         assert!(error.contains(&says), "{error}");
     }
     let named = call("create", "\"x\"", &[]).await.unwrap().unwrap();
-    assert!(named.text().len() > "{\"fileName\":\"\"}".len() + 30, "a random name: {}", named.text());
+    assert!(
+        named.text().len() > "{\"fileName\":\"\"}".len() + 30,
+        "a random name: {}",
+        named.text()
+    );
     let name: serde_json::Value = serde_json::from_slice(&named.data).unwrap();
     let name = [("fileName", name["fileName"].as_str().unwrap())];
     let error = call("list", "", &name).await.unwrap_err().to_string();

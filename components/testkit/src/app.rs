@@ -93,14 +93,21 @@ impl ScriptedApp {
     /// Waits until `condition` holds for what was seen.
     pub async fn until(&self, condition: impl Fn(&[Seen]) -> bool) {
         // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.shared.seen.subscribe().wait_for(|seen| condition(seen)).await;
+        let _ = self
+            .shared
+            .seen
+            .subscribe()
+            .wait_for(|seen| condition(seen))
+            .await;
     }
 
     fn verdict(&self) -> Verdict {
         if let Some(verdict) = lock(&self.shared.always).clone() {
             return verdict;
         }
-        lock(&self.shared.script).pop_front().unwrap_or(Verdict::Take)
+        lock(&self.shared.script)
+            .pop_front()
+            .unwrap_or(Verdict::Take)
     }
 
     async fn answer(&self, input: &InputName, event: &Event) -> Result<Answer, Refusal> {
@@ -108,7 +115,11 @@ impl ScriptedApp {
         // Registered before the event is seen, so a release that follows is not missed.
         let released = self.shared.release.notified();
         let component = input.component.to_string();
-        let seen = Seen { component, event: event.clone(), verdict: verdict.clone() };
+        let seen = Seen {
+            component,
+            event: event.clone(),
+            verdict: verdict.clone(),
+        };
         self.shared.seen.send_modify(|all| all.push(seen));
         match verdict {
             Verdict::Take => Ok(Answer::default()),

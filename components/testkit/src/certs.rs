@@ -42,11 +42,18 @@ impl Authority {
     /// When the name cannot be in a certificate.
     pub fn sign(&self, name: &str) -> Signed {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a usable name");
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress([127, 0, 0, 1].into()));
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Signed { certificate: certificate.pem(), key: key.serialize_pem() }
+        Signed {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 

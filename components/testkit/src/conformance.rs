@@ -131,14 +131,22 @@ impl Suite {
         if suite.source.is_some() {
             suite.check("events arrive equal", Self::events_arrive_equal);
             suite.check("a refused event", Self::a_refused_event);
-            suite.check("stops with an event in flight", Self::stops_with_an_event_in_flight);
+            suite.check(
+                "stops with an event in flight",
+                Self::stops_with_an_event_in_flight,
+            );
         }
         if suite.outage.is_some() {
-            suite.check("its server goes away and comes back", Self::survives_an_outage);
+            suite.check(
+                "its server goes away and comes back",
+                Self::survives_an_outage,
+            );
         }
         for failing in 0..suite.failures.len() {
             let what = suite.failures[failing].what.clone();
-            suite.check(&what, move |suite, stand| suite.has_the_right_class(stand, failing));
+            suite.check(&what, move |suite, stand| {
+                suite.has_the_right_class(stand, failing)
+            });
         }
     }
 
@@ -149,7 +157,9 @@ impl Suite {
     ) {
         eprintln!("conformance of {}: {what}", self.registration.type_name);
         let suite = Arc::clone(self);
-        on_a_stand(Limits::default(), async move |stand| check(&suite, stand).await);
+        on_a_stand(Limits::default(), async move |stand| {
+            check(&suite, stand).await;
+        });
     }
 
     fn roles(&self) -> Vec<Role> {
@@ -157,7 +167,11 @@ impl Suite {
             (Role::Input, self.source.is_some()),
             (Role::Output, self.exercise.is_some()),
         ];
-        exercised.into_iter().filter(|(_, exercised)| *exercised).map(|(role, _)| role).collect()
+        exercised
+            .into_iter()
+            .filter(|(_, exercised)| *exercised)
+            .map(|(role, _)| role)
+            .collect()
     }
 
     async fn open(&self, stand: &Stand) {
@@ -183,9 +197,15 @@ impl Suite {
                 operation: "no such operation".into(),
                 ..Call::default()
             };
-            let Err(error) = stand.core().invoke(call).await else { panic!("it did it") };
-            let declared: Vec<_> =
-                self.registration.operations.iter().map(|operation| operation.name).collect();
+            let Err(error) = stand.core().invoke(call).await else {
+                panic!("it did it")
+            };
+            let declared: Vec<_> = self
+                .registration
+                .operations
+                .iter()
+                .map(|operation| operation.name)
+                .collect();
             match error {
                 CallError::Unsupported { supported, .. } => assert_eq!(supported, declared),
                 other => panic!("{other}"),
@@ -219,15 +239,20 @@ impl Suite {
         stand
             .until(&format!("{emitted:?} to be seen {times} times"), || {
                 let seen = stand.app().seen();
-                let same: Vec<_> =
-                    seen.iter().filter(|seen| is_same(&seen.event, emitted)).cloned().collect();
+                let same: Vec<_> = seen
+                    .iter()
+                    .filter(|seen| is_same(&seen.event, emitted))
+                    .cloned()
+                    .collect();
                 (same.len() >= times).then(|| same[times - 1].clone())
             })
             .await
     }
 
     fn source(&self) -> Source {
-        self.registration.input.expect("a binding with a source declares its kind")
+        self.registration
+            .input
+            .expect("a binding with a source declares its kind")
     }
 
     fn events_arrive_equal<'a>(&'a self, stand: &'a Stand) -> LocalFuture<'a, ()> {
@@ -246,7 +271,9 @@ impl Suite {
     fn a_refused_event<'a>(&'a self, stand: &'a Stand) -> LocalFuture<'a, ()> {
         Box::pin(async {
             self.open(stand).await;
-            stand.app().next([Verdict::Refuse(500), Verdict::Refuse(404)]);
+            stand
+                .app()
+                .next([Verdict::Refuse(500), Verdict::Refuse(404)]);
             let emitted = self.emit(200).await;
             match self.source() {
                 Source::Queue | Source::Log => {
@@ -269,7 +296,10 @@ impl Suite {
             self.open(stand).await;
             stand.app().next([Verdict::Hold]);
             let held = self.emit(300).await;
-            stand.app().until(|seen| seen.iter().any(|seen| seen.verdict == Verdict::Hold)).await;
+            stand
+                .app()
+                .until(|seen| seen.iter().any(|seen| seen.verdict == Verdict::Hold))
+                .await;
             let clock = stand.clock();
             let started = clock.now();
             let stop = async {
@@ -281,8 +311,14 @@ impl Suite {
                 stand.app().release();
             };
             let (took, ()) = tokio::join!(stop, release);
-            assert!(took >= Duration::from_millis(300), "it did not wait for the event: {took:?}");
-            assert!(took < Duration::from_secs(15), "it waited too long: {took:?}");
+            assert!(
+                took >= Duration::from_millis(300),
+                "it did not wait for the event: {took:?}"
+            );
+            assert!(
+                took < Duration::from_secs(15),
+                "it waited too long: {took:?}"
+            );
             // What was taken must have been acknowledged: it does not come again.
             stand.restart_inputs();
             stand.until_state(NAME, Role::Input, "Running").await;
@@ -290,8 +326,14 @@ impl Suite {
             self.until_seen(stand, &next, 1).await;
             if self.source() != Source::Signal {
                 let seen = stand.app().seen();
-                let again = seen.iter().filter(|seen| is_same(&seen.event, &held)).count();
-                assert_eq!(again, 1, "an event that was taken came again after a clean stop");
+                let again = seen
+                    .iter()
+                    .filter(|seen| is_same(&seen.event, &held))
+                    .count();
+                assert_eq!(
+                    again, 1,
+                    "an event that was taken came again after a clean stop"
+                );
             }
         })
     }
@@ -319,7 +361,9 @@ impl Suite {
     }
 
     async fn outage_of(&self, change: impl FnOnce(&mut dyn Outage) + Send + 'static) {
-        let Some(server) = self.outage.clone() else { return };
+        let Some(server) = self.outage.clone() else {
+            return;
+        };
         let changing = tokio::task::spawn_blocking(move || {
             change(&mut *server.lock().unwrap_or_else(PoisonError::into_inner));
         });
@@ -329,14 +373,26 @@ impl Suite {
     fn has_the_right_class<'a>(&'a self, stand: &'a Stand, failing: usize) -> LocalFuture<'a, ()> {
         Box::pin(async move {
             let failing = &self.failures[failing];
-            stand.load_sides(NAME, &self.registration, &failing.properties, vec![failing.role]);
+            stand.load_sides(
+                NAME,
+                &self.registration,
+                &failing.properties,
+                vec![failing.role],
+            );
             let side = stand
                 .until("it to fail", || {
-                    stand.side(NAME, failing.role).filter(|side| side.failure.is_some())
+                    stand
+                        .side(NAME, failing.role)
+                        .filter(|side| side.failure.is_some())
                 })
                 .await;
             let error = side.last_error.as_deref().unwrap_or_default();
-            assert_eq!(side.failure, Some(failing.class), "{}: {error}", failing.what);
+            assert_eq!(
+                side.failure,
+                Some(failing.class),
+                "{}: {error}",
+                failing.what
+            );
             assert!(error.contains(&failing.says), "{}: {error}", failing.what);
         })
     }
@@ -344,7 +400,10 @@ impl Suite {
 
 fn is_same(event: &Event, emitted: &Emitted) -> bool {
     event.data == emitted.data
-        && emitted.metadata.iter().all(|(key, value)| event.metadata.get(key) == Some(value))
+        && emitted
+            .metadata
+            .iter()
+            .all(|(key, value)| event.metadata.get(key) == Some(value))
 }
 
 fn properties(settings: &[(&str, &str)]) -> Properties {

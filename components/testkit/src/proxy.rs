@@ -50,10 +50,21 @@ impl Proxy {
         let address = listener.local_addr()?;
         let (fault, faults) = watch::channel(Fault::None);
         let connections = Arc::new(AtomicU64::new(0));
-        let accepting =
-            accept(listener, address, target, faults, Arc::clone(&connections), clock.clone());
-        let _task = AbortOnDropHandle::new(tokio::spawn(accepting));
-        Ok(Self { address, fault, connections, _task })
+        let accepting = accept(
+            listener,
+            address,
+            target,
+            faults,
+            Arc::clone(&connections),
+            clock.clone(),
+        );
+        let task = AbortOnDropHandle::new(tokio::spawn(accepting));
+        Ok(Self {
+            address,
+            fault,
+            connections,
+            _task: task,
+        })
     }
 
     /// Where clients connect.
@@ -120,14 +131,28 @@ async fn forward(
     faults: watch::Receiver<Fault>,
     clock: Clock,
 ) {
-    let Ok(server) = TcpStream::connect(target).await else { return };
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let mut ending = faults.clone();
     let ended = ending.wait_for(|fault| matches!(fault, Fault::Cut | Fault::Reset));
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let up = pass(&mut from_client, &mut to_server, faults.clone(), true, &clock);
-    let down = pass(&mut from_server, &mut to_client, faults.clone(), false, &clock);
+    let up = pass(
+        &mut from_client,
+        &mut to_server,
+        faults.clone(),
+        true,
+        &clock,
+    );
+    let down = pass(
+        &mut from_server,
+        &mut to_client,
+        faults.clone(),
+        false,
+        &clock,
+    );
     tokio::select! {
         _ = async { tokio::join!(up, down) } => {}
         fault = ended => if fault.is_ok_and(|fault| *fault == Fault::Reset) {
@@ -205,7 +230,9 @@ mod tests {
         if let Err(error) = stream.write_all(b"x").await {
             return Some(Err(error));
         }
-        clock.timeout(Duration::from_millis(300), stream.read_u8()).await
+        clock
+            .timeout(Duration::from_millis(300), stream.read_u8())
+            .await
     }
 
     #[tokio::test]
@@ -217,9 +244,16 @@ mod tests {
 
         for fault in [Fault::Stall, Fault::HalfOpen] {
             proxy.set(fault);
-            assert!(says(&mut stream, &clock).await.is_none(), "{fault:?} lets nothing back");
+            assert!(
+                says(&mut stream, &clock).await.is_none(),
+                "{fault:?} lets nothing back"
+            );
             proxy.set(Fault::None);
-            assert_eq!(stream.read_u8().await.unwrap(), b'x', "and nothing is lost after it");
+            assert_eq!(
+                stream.read_u8().await.unwrap(),
+                b'x',
+                "and nothing is lost after it"
+            );
         }
 
         proxy.set(Fault::Reset);

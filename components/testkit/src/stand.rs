@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bindery_actors::app::InputName;
 use bindery_actors::{
-    Call, CallError, Component, ComponentId, Core, DeliveryOptions, Limits, Runtime,
-    RuntimeConfig, SideStatus, Threads,
+    Call, CallError, Component, ComponentId, Core, DeliveryOptions, Limits, Runtime, RuntimeConfig,
+    SideStatus, Threads,
 };
 use bindery_contract::settings::Properties;
 use bindery_contract::{Clock, Deadline, Identity, Registration, Reply, Role};
@@ -43,7 +43,10 @@ pub fn on_a_stand<T: Send + 'static>(
             let clock = Clock::system();
             let runtime = Runtime::start(RuntimeConfig {
                 clock: clock.clone(),
-                identity: Identity { app_id: "stand".into(), namespace: String::new() },
+                identity: Identity {
+                    app_id: "stand".into(),
+                    namespace: String::new(),
+                },
                 limits,
                 threads: Threads::Current,
                 app: Some(Arc::new(app.clone())),
@@ -52,12 +55,19 @@ pub fn on_a_stand<T: Send + 'static>(
             runtime.start_inputs();
             let longest = Arc::new(AtomicU64::new(0));
             let heart = actix_rt::spawn(beat(clock.clone(), Arc::clone(&longest)));
-            let stand = Stand { runtime, app, clock };
+            let stand = Stand {
+                runtime,
+                app,
+                clock,
+            };
             let outcome = test(&stand).await;
             heart.abort();
             stand.close().await;
             let stall = Duration::from_millis(longest.load(Ordering::Relaxed));
-            assert!(stall < STALL, "the thread was kept from its other work for {stall:?}");
+            assert!(
+                stall < STALL,
+                "the thread was kept from its other work for {stall:?}"
+            );
             outcome
         })
     });
@@ -97,7 +107,10 @@ impl Stand {
     /// Loads a component; both its sides, if its type has two.
     pub fn load(&self, name: &str, registration: &Registration, properties: &Properties) {
         let roles = [Role::Input, Role::Output];
-        let roles = roles.into_iter().filter(|role| registration.supports(*role)).collect();
+        let roles = roles
+            .into_iter()
+            .filter(|role| registration.supports(*role))
+            .collect();
         self.load_sides(name, registration, properties, roles);
     }
 
@@ -119,7 +132,10 @@ impl Stand {
             settings: Arc::new(properties.clone()),
             init_timeout: Duration::from_secs(5),
             ignore_errors: false,
-            input_name: InputName { component: name.into(), route: format!("/{name}").into() },
+            input_name: InputName {
+                component: name.into(),
+                route: format!("/{name}").into(),
+            },
             subscribed: true,
             delivery: DeliveryOptions::default(),
         }]);
@@ -140,15 +156,20 @@ impl Stand {
             binding: binding.into(),
             operation: operation.into(),
             data: data.into(),
-            metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            metadata: metadata
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
             deadline: None,
         };
         match self.core().invoke(call).await? {
             None => Ok(None),
             Some(Reply { data, metadata }) => {
                 let data = data.collect(64 << 20).await.expect("a whole reply");
-                let metadata =
-                    metadata.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+                let metadata = metadata
+                    .iter()
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .collect();
                 Ok(Some(Collected { data, metadata }))
             }
         }
@@ -165,7 +186,8 @@ impl Stand {
     pub async fn until_state(&self, component: &str, role: Role, state: &str) -> SideStatus {
         let what = format!("the {role} of {component} to be {state}");
         self.until(&what, || {
-            self.side(component, role).filter(|side| side.state == state)
+            self.side(component, role)
+                .filter(|side| side.state == state)
         })
         .await
     }
@@ -180,7 +202,9 @@ impl Stand {
 
     /// Reads no more, and waits until everything is settled.
     pub async fn stop_inputs(&self, within: Duration) {
-        self.runtime.stop_inputs(Deadline::at(self.clock.now() + within)).await;
+        self.runtime
+            .stop_inputs(Deadline::at(self.clock.now() + within))
+            .await;
     }
 
     /// Reads again after [`stop_inputs`](Self::stop_inputs).
@@ -189,7 +213,9 @@ impl Stand {
     }
 
     async fn close(&self) {
-        self.runtime.close(Deadline::at(self.clock.now() + Duration::from_secs(10))).await;
+        self.runtime
+            .close(Deadline::at(self.clock.now() + Duration::from_secs(10)))
+            .await;
     }
 }
 
@@ -210,7 +236,10 @@ impl Collected {
 
     /// An entry of the metadata.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.metadata
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -218,11 +247,7 @@ impl Collected {
 ///
 /// # Panics
 /// When it does not within [`PATIENCE`].
-pub async fn until<T>(
-    clock: &Clock,
-    what: &str,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
+pub async fn until<T>(clock: &Clock, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = clock.now() + PATIENCE;
     loop {
         if let Some(found) = condition() {

@@ -59,7 +59,10 @@ impl Kafka {
             command.arg("kafka.Kafka").arg(&config);
             command
         });
-        Self { process, _folder: folder }
+        Self {
+            process,
+            _folder: folder,
+        }
     }
 
     /// `127.0.0.1:port`, what `brokers` wants.
@@ -85,11 +88,14 @@ impl Outage for Kafka {
 
 /// The class path: where the environment says, or where the test script puts the jars.
 fn libraries() -> String {
-    let folder = std::env::var_os("BINDERY_TEST_KAFKA").map(PathBuf::from).or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-        Some(cache?.join("bindery/kafka/libs"))
-    });
+    let folder = std::env::var_os("BINDERY_TEST_KAFKA")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+            let cache =
+                cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+            Some(cache?.join("bindery/kafka/libs"))
+        });
     match folder.filter(|folder| folder.is_dir()) {
         Some(folder) => folder.join("*").display().to_string(),
         None => panic!(
@@ -176,8 +182,16 @@ fn properties(
 /// Makes the data folder what a broker expects.
 fn format(java: &Path, libs: &str, config: &Path, security: KafkaSecurity) {
     let mut command = Command::new(java);
-    command.args(["-cp", libs, "kafka.tools.StorageTool", "format", "--ignore-formatted"]);
-    command.args(["-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]).arg(config);
+    command.args([
+        "-cp",
+        libs,
+        "kafka.tools.StorageTool",
+        "format",
+        "--ignore-formatted",
+    ]);
+    command
+        .args(["-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
+        .arg(config);
     if security == KafkaSecurity::SaslScram {
         command.args(["--add-scram", "SCRAM-SHA-512=[name=tester,password=secret]"]);
     }

@@ -31,7 +31,9 @@ fn program(variable: &str, name: &str, folders: &[PathBuf]) -> PathBuf {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(name));
-    let found = on_path.chain(folders.iter().map(|folder| folder.join(name))).find(|p| p.is_file());
+    let found = on_path
+        .chain(folders.iter().map(|folder| folder.join(name)))
+        .find(|p| p.is_file());
     found.unwrap_or_else(|| {
         panic!("{name} is not installed; tests/run.sh installs it, or set {variable} to its folder")
     })

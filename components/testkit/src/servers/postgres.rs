@@ -41,8 +41,10 @@ impl Postgres {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folders = versions();
         let variable = "BINDERY_TEST_POSTGRES";
-        let (initdb, server) =
-            (program(variable, "initdb", &folders), program(variable, "postgres", &folders));
+        let (initdb, server) = (
+            program(variable, "initdb", &folders),
+            program(variable, "postgres", &folders),
+        );
         own(folder.path());
         let data = folder.path().join("data");
         let password = folder.path().join("password");
@@ -51,12 +53,23 @@ impl Postgres {
         let made = as_nobody(Command::new(initdb))
             .arg("--pgdata")
             .arg(&data)
-            .args(["--username", "tester", "--auth", "scram-sha-256", "--encoding", "UTF8"])
+            .args([
+                "--username",
+                "tester",
+                "--auth",
+                "scram-sha-256",
+                "--encoding",
+                "UTF8",
+            ])
             .args(["--no-sync", "--no-locale", "--pwfile"])
             .arg(&password)
             .output()
             .expect("initdb can be run");
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let mut settings = vec![
             "fsync=off".to_owned(),
             "listen_addresses=127.0.0.1".to_owned(),
@@ -70,7 +83,10 @@ impl Postgres {
                 path.display().to_string()
             };
             settings.push("ssl=on".into());
-            settings.push(format!("ssl_cert_file={}", file("cert.pem", &signed.certificate)));
+            settings.push(format!(
+                "ssl_cert_file={}",
+                file("cert.pem", &signed.certificate)
+            ));
             settings.push(format!("ssl_key_file={}", file("key.pem", &signed.key)));
         }
         let port = ports::free();
@@ -85,7 +101,10 @@ impl Postgres {
             }
             command
         });
-        let mut postgres = Self { process, _folder: folder };
+        let mut postgres = Self {
+            process,
+            _folder: folder,
+        };
         postgres.create_database();
         postgres
     }
@@ -94,11 +113,23 @@ impl Postgres {
         let folders = versions();
         let createdb = program("BINDERY_TEST_POSTGRES", "createdb", &folders);
         let made = Command::new(createdb)
-            .args(["-h", "127.0.0.1", "-p", &self.port().to_string(), "-U", "tester", "tester"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port().to_string(),
+                "-U",
+                "tester",
+                "tester",
+            ])
             .env("PGPASSWORD", "secret")
             .output()
             .expect("createdb can be run");
-        assert!(made.status.success(), "createdb: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "createdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
     }
 
     /// A connection string for the database `tester`.
@@ -117,7 +148,9 @@ impl Outage for Postgres {
         // Its children go on for a moment when only the first process is killed; a group of
         // their own would be theirs to choose, so the server is asked to end at once instead.
         if let Some(id) = self.process.id() {
-            let _ = Command::new("kill").args(["-QUIT", &id.to_string()]).status();
+            let _ = Command::new("kill")
+                .args(["-QUIT", &id.to_string()])
+                .status();
         }
         self.process.wait();
     }
@@ -135,7 +168,10 @@ impl Drop for Postgres {
 
 /// Where Debian puts it, the newest first.
 fn versions() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let entries = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path().join("bin")).collect();
     folders.sort();
     folders.reverse();

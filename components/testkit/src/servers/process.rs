@@ -28,8 +28,13 @@ impl Process {
         log: PathBuf,
         command: impl Fn() -> Command + Send + 'static,
     ) -> Self {
-        let mut process =
-            Self { name: name.into(), command: Box::new(command), port, log, child: None };
+        let mut process = Self {
+            name: name.into(),
+            command: Box::new(command),
+            port,
+            log,
+            child: None,
+        };
         process.spawn();
         process
     }
@@ -40,7 +45,10 @@ impl Process {
     /// When it does not start.
     #[expect(clippy::disallowed_methods, reason = "tests wait for other processes")]
     pub fn spawn(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log);
         let log = log.expect("a writable log");
         let child = (self.command)()
             .stdin(Stdio::null())
@@ -50,7 +58,10 @@ impl Process {
         self.child = Some(child.unwrap_or_else(|error| panic!("{}: {error}", self.name)));
         let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            let ended = self
+                .child
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
             if ended.is_some() || start.elapsed() > PATIENCE {
                 let log = std::fs::read_to_string(&self.log).unwrap_or_default();
                 panic!("{} did not start ({ended:?}):\n{log}", self.name);

@@ -46,7 +46,14 @@ impl Redis {
         let program = program("BINDERY_TEST_REDIS", "redis-server", &["/usr/bin".into()]);
         let port = ports::free();
         let mut arguments: Vec<String> = [
-            "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
         ]
         .map(String::from)
         .to_vec();
@@ -55,18 +62,24 @@ impl Redis {
             None => arguments.extend(["--port".into(), port.to_string()]),
             Some(authority) => {
                 let signed = authority.sign("localhost");
-                let file = |name: &str, pem: &str| {
-                    write(folder.path(), name, pem).display().to_string()
-                };
+                let file =
+                    |name: &str, pem: &str| write(folder.path(), name, pem).display().to_string();
                 arguments.extend(["--port".into(), "0".into()]);
                 arguments.extend(["--tls-port".into(), port.to_string()]);
-                arguments.extend(["--tls-cert-file".into(), file("cert.pem", &signed.certificate)]);
+                arguments.extend([
+                    "--tls-cert-file".into(),
+                    file("cert.pem", &signed.certificate),
+                ]);
                 arguments.extend(["--tls-key-file".into(), file("key.pem", &signed.key)]);
                 arguments.extend([
                     "--tls-ca-cert-file".into(),
                     file("ca.pem", &authority.certificate()),
                 ]);
-                let clients = if options.client_certificates { "yes" } else { "no" };
+                let clients = if options.client_certificates {
+                    "yes"
+                } else {
+                    "no"
+                };
                 arguments.extend(["--tls-auth-clients".into(), clients.into()]);
             }
         }
@@ -80,7 +93,10 @@ impl Redis {
             command.args(&arguments);
             command
         });
-        Self { process, _folder: folder }
+        Self {
+            process,
+            _folder: folder,
+        }
     }
 
     /// `127.0.0.1:port`.
