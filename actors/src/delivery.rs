@@ -171,21 +171,6 @@ impl StreamHandler<Vec<Parcel>> for DeliveryActor {
     }
 }
 
-/// Panics the actor, for the tests of what happens then.
-#[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Die;
-
-#[cfg(test)]
-impl Handler<Die> for DeliveryActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
-        panic!("on purpose");
-    }
-}
-
 /// Forgets a key's queue when its task ends, however it ends; what still waits in it is lost,
 /// which its source hears.
 struct Forget<'a> {

@@ -12,10 +12,10 @@ use std::task::{Context, Poll};
 
 use self::queue::Queue;
 
+#[cfg(bindery_loom)]
+use self::queue::AtomicWaker;
 #[cfg(not(bindery_loom))]
 use futures_util::task::AtomicWaker;
-#[cfg(bindery_loom)]
-use loom::future::AtomicWaker;
 
 /// How many events a consumer takes at one waking: enough to spare wake-ups, few enough to let
 /// the thread do other work in between.
@@ -109,6 +109,7 @@ mod queue {
 #[cfg(bindery_loom)]
 mod queue {
     use std::collections::VecDeque;
+    use std::task::Waker;
 
     use bindery_contract::sync::{Mutex, lock};
 
@@ -140,6 +141,23 @@ mod queue {
 
         pub(super) fn len(&self) -> usize {
             lock(&self.items).len()
+        }
+    }
+
+    /// Loom's model, with the signature of the real one.
+    pub(super) struct AtomicWaker(loom::future::AtomicWaker);
+
+    impl AtomicWaker {
+        pub(super) fn new() -> Self {
+            Self(loom::future::AtomicWaker::new())
+        }
+
+        pub(super) fn register(&self, waker: &Waker) {
+            self.0.register_by_ref(waker);
+        }
+
+        pub(super) fn wake(&self) {
+            self.0.wake();
         }
     }
 }

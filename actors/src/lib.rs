@@ -7,6 +7,8 @@ pub mod app;
 mod attempts;
 mod backoff;
 mod binding;
+#[cfg(feature = "chaos")]
+mod chaos;
 mod child;
 mod component;
 mod core;
@@ -23,6 +25,8 @@ mod table;
 mod watchdog;
 mod worker;
 
+#[cfg(feature = "chaos")]
+pub use self::chaos::Victim;
 pub use self::component::{Component, DeliveryOptions, SettingsSource};
 pub use self::core::{Core, Limits, Progress};
 pub use self::life::FailureClass;

@@ -25,7 +25,7 @@ use crate::life::{Failure, FailureClass};
 use crate::pulse::watched;
 use crate::report::Report;
 use crate::table::{Available, Generation, SharedTable, Table};
-use crate::worker::{Seat, Worker};
+use crate::worker::{RouterAddr, Seat, Worker};
 
 /// How long a replica must have lived before a panic in it replaces it.
 const REPLACE_AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -79,6 +79,9 @@ pub enum CallError {
     /// Too many calls are waiting.
     #[error("too many calls are waiting; try again")]
     Overloaded,
+    /// The router died with the call in its mailbox.
+    #[error("the call was lost before it reached the binding; it can be sent again")]
+    Lost,
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     Closed,
@@ -100,7 +103,7 @@ impl Core {
             reply,
             wait_until: None,
         })?;
-        answer.await.unwrap_or(Err(CallError::Closed))
+        answer.await.unwrap_or_else(|_| Err(self.why_lost()))
     }
 
     fn send(self: &Arc<Self>, dispatch: Dispatch) -> Result<(), CallError> {
@@ -114,7 +117,15 @@ impl Core {
         })
     }
 
-    fn some_router(&self) -> Option<Addr<Router>> {
+    fn why_lost(&self) -> CallError {
+        if self.desired().closed {
+            CallError::Closed
+        } else {
+            CallError::Lost
+        }
+    }
+
+    fn some_router(&self) -> Option<RouterAddr> {
         let seats = &self.seats;
         let first = fastrand::usize(..seats.len());
         let mut turn = seats[first..].iter().chain(&seats[..first]);
@@ -214,21 +225,6 @@ impl Handler<TableChanged> for Router {
 
     fn handle(&mut self, _: TableChanged, _: &mut Context<Self>) {
         self.refresh();
-    }
-}
-
-/// Panics the actor, for the tests of what happens then.
-#[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Die;
-
-#[cfg(test)]
-impl Handler<Die> for Router {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
-        panic!("on purpose");
     }
 }
 

@@ -87,7 +87,7 @@ impl Runtime {
             .desired()
             .components
             .extend(components.iter().cloned());
-        tell(&self.supervisor, Load(components));
+        self.tell(Load(components));
     }
 
     /// The app is there: asks it what it wants, and reads that.
@@ -127,6 +127,14 @@ impl Runtime {
         })
         .await;
         Worker::leave(&self.core);
+    }
+
+    pub(crate) fn tell<M>(&self, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Supervisor: Handler<M>,
+    {
+        tell(&self.supervisor, message);
     }
 
     async fn ask(&self, stop: Stop) {

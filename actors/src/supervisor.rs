@@ -139,6 +139,18 @@ impl Supervisor {
         self.core.clock.now()
     }
 
+    /// The actor of one side of a component, where it has one now.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn actor_of(&self, name: &str, role: Role) -> Option<Addr<BindingActor>> {
+        let child = self
+            .children
+            .values()
+            .find(|child| child.role == role && &*child.component.name == name)?;
+        let serving = child.serving.as_ref().map(|serving| &serving.actor);
+        let opening = child.opening.as_ref().map(|opening| &opening.actor);
+        serving.or(opening).cloned()
+    }
+
     /// Lets a child's life take an event, and does what follows.
     fn happen(&mut self, key: Key, event: LifeEvent, ctx: &mut Context<Self>) {
         let now = self.now();
@@ -531,10 +543,19 @@ impl Supervisor {
     fn silent(&mut self, thread: Silence, culprit: Option<ComponentId>, ctx: &mut Context<Self>) {
         let name = culprit.map_or_else(|| "unknown code".into(), ComponentId::display);
         match thread {
-            Silence::Worker(seat) => tracing::error!(
-                target: "dapr.runtime",
-                "worker thread {seat} is blocked by {name}; the other workers go on"
-            ),
+            Silence::Worker(seat) => {
+                tracing::error!(
+                    target: "dapr.runtime",
+                    "worker thread {seat} is blocked by {name}; the other workers go on"
+                );
+                let Some(guilty) = culprit.map(|component| (component, Role::Output)) else {
+                    return;
+                };
+                if let Some(child) = self.children.get_mut(&guilty) {
+                    child.last_error = Some(format!("blocks worker thread {seat}").into());
+                    self.publish(guilty);
+                }
+            }
             Silence::Bindings(_) => {
                 tracing::error!(
                     target: "dapr.runtime",

@@ -31,10 +31,14 @@ pub(crate) struct Seat {
     contact: Mutex<Option<Contact>>,
 }
 
+/// The one address of a router that everybody sends through: actix counts a mailbox's bound for
+/// each clone of an address, so a fresh clone would always find room for one more.
+pub(crate) type RouterAddr = Arc<Addr<Router>>;
+
 /// How other threads reach the worker in a seat.
 #[derive(Clone)]
 pub(crate) struct Contact {
-    pub(crate) router: Addr<Router>,
+    pub(crate) router: RouterAddr,
     pub(crate) arbiter: ArbiterHandle,
     pub(crate) pulse: Arc<Pulse>,
 }
@@ -66,8 +70,8 @@ pub(crate) struct Worker {
     core: Arc<Core>,
     /// None when all seats are taken: such a thread routes calls and delivers nothing.
     seat: Option<usize>,
-    router: RefCell<Addr<Router>>,
-    delivery: RefCell<Option<Addr<DeliveryActor>>>,
+    router: RefCell<RouterAddr>,
+    pub(crate) delivery: RefCell<Option<Addr<DeliveryActor>>>,
     _heart: Option<AbortOnDropHandle<()>>,
 }
 
@@ -103,7 +107,7 @@ impl Worker {
     }
 
     fn start(core: &Arc<Core>, arbiter: ArbiterHandle) -> Self {
-        let router = Router::start(core);
+        let router = Arc::new(Router::start(core));
         let seat = core
             .seats
             .iter()
@@ -111,7 +115,7 @@ impl Worker {
         let pulse = Pulse::here();
         if let Some(seat) = seat {
             seat.set_contact(Some(Contact {
-                router: router.clone(),
+                router: Arc::clone(&router),
                 arbiter,
                 pulse: Arc::clone(&pulse),
             }));
@@ -135,17 +139,17 @@ impl Worker {
     }
 
     /// The router of this thread; a fresh one if the last one died.
-    pub(crate) fn router(&self) -> Addr<Router> {
+    pub(crate) fn router(&self) -> RouterAddr {
         if !self.router.borrow().connected() {
-            let router = Router::start(&self.core);
-            *self.router.borrow_mut() = router.clone();
+            let router = Arc::new(Router::start(&self.core));
+            *self.router.borrow_mut() = Arc::clone(&router);
             if let Some(seat) = self.seat {
                 let seat = &self.core.seats[seat];
                 let contact = seat.contact();
                 seat.set_contact(contact.map(|contact| Contact { router, ..contact }));
             }
         }
-        self.router.borrow().clone()
+        Arc::clone(&self.router.borrow())
     }
 
     /// Starts whatever actor of this thread has died.

@@ -41,6 +41,11 @@ impl Event {
         self
     }
 
+    /// Within what the source promises order, if it said so.
+    pub fn source_key(&self) -> Option<&Key> {
+        self.source_key.as_ref()
+    }
+
     /// Names the message's own key, for `spec.delivery.order: key`.
     pub fn keyed(mut self, key: Key) -> Self {
         self.key = Some(key);

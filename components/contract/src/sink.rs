@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -63,7 +63,9 @@ pub enum Nack {
     /// Another generation of this binding has taken over; what this one does counts no more.
     #[error("another instance of this binding has taken over")]
     Fenced,
-    /// The delivery was lost inside the runtime.
+    /// The delivery was lost inside the runtime. A log that hears this hears it for everything
+    /// it sent after the lost event too, or that would overtake it: let the reader return, and
+    /// the runtime has it read again from the committed position.
     #[error("the delivery was interrupted")]
     Lost,
     /// The key holds its share of what may be in flight already.
@@ -160,8 +162,8 @@ impl Permit {
         if let (Some(key), None) = (&key, &hold.share) {
             hold.share = intake.shares.try_take(key);
         }
-        let refusal = if intake.is_stopping() {
-            Some(intake.why_stopped())
+        let refusal = if let Some(nack) = intake.refuses() {
+            Some(nack)
         } else if key.is_some() && hold.share.is_none() && intake.settings.source != Source::Log {
             Some(Nack::KeyBusy)
         } else {
@@ -216,6 +218,8 @@ pub struct Intake {
     landed: Notify,
     stop: CancellationToken,
     fence: CancellationToken,
+    /// An event of a log was lost: nothing may overtake it.
+    broken: AtomicBool,
 }
 
 /// The lanes to the delivery threads, as an input sees them.
@@ -244,6 +248,7 @@ impl Intake {
             landed: Notify::new(),
             stop: CancellationToken::new(),
             fence: CancellationToken::new(),
+            broken: AtomicBool::new(false),
         })
     }
 
@@ -287,11 +292,16 @@ impl Intake {
         self.stop.is_cancelled()
     }
 
-    fn why_stopped(&self) -> Nack {
+    /// Why no event may be delivered any more, if none may.
+    fn refuses(&self) -> Option<Nack> {
         if self.fence.is_cancelled() {
-            Nack::Fenced
+            Some(Nack::Fenced)
+        } else if self.stop.is_cancelled() {
+            Some(Nack::Stopped)
+        } else if self.broken.load(Ordering::Acquire) {
+            Some(Nack::Lost)
         } else {
-            Nack::Stopped
+            None
         }
     }
 
@@ -374,8 +384,7 @@ impl Delivery {
 
     /// Why the event must not be delivered any more, if it must not.
     pub fn refused(&self) -> Option<Nack> {
-        let intake = &self.flight.intake;
-        intake.is_stopping().then(|| intake.why_stopped())
+        self.flight.intake.refuses()
     }
 
     /// Resolves when the input is being stopped.
@@ -403,7 +412,15 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let nack = self.refused().unwrap_or(Nack::Lost);
+        if self.answer.is_none() {
+            return;
+        }
+        let intake = &self.flight.intake;
+        // Before the loss is told, so that nothing can be sent in between.
+        if intake.settings.source == Source::Log {
+            intake.broken.store(true, Ordering::Release);
+        }
+        let nack = intake.refuses().unwrap_or(Nack::Lost);
         self.settle(Ack::Nacked(nack));
     }
 }
@@ -551,6 +568,25 @@ mod tests {
         let pending = permit(&sink).unwrap().send(Event::new("x"));
         drop(lanes.take());
         assert_eq!(pending.await, Ack::Nacked(Nack::Lost));
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_log_overtakes_an_event_that_was_lost() {
+        let lanes = Kept::with_slots(9);
+        let sink = intake(Source::Log, 9, &lanes).sink();
+        let first = permit(&sink).unwrap().send(Event::new("1"));
+        let second = permit(&sink).unwrap().send(Event::new("2"));
+        let late = permit(&sink).unwrap();
+        drop(lanes.take());
+        assert_eq!(
+            lanes.take().refused(),
+            Some(Nack::Lost),
+            "in the lane already"
+        );
+        let third = late.send(Event::new("3"));
+        for pending in [first, second, third] {
+            assert_eq!(pending.await, Ack::Nacked(Nack::Lost));
+        }
     }
 
     #[test]

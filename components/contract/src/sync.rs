@@ -3,13 +3,14 @@
 //! Credit and lanes are written against this module instead of `std`, so that loom can run the
 //! very source we ship: built with `--cfg bindery_loom`, the same names are loom's models.
 
+// Counting references is the standard library's own affair in both worlds.
+pub use std::sync::{Arc, PoisonError};
+
 #[cfg(not(bindery_loom))]
-pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub use std::sync::{Mutex, MutexGuard};
 
 #[cfg(bindery_loom)]
-pub use loom::sync::{Arc, Mutex, MutexGuard};
-#[cfg(bindery_loom)]
-pub use std::sync::PoisonError;
+pub use loom::sync::{Mutex, MutexGuard};
 
 /// Locks, and goes on when another holder panicked.
 ///

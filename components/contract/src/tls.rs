@@ -5,11 +5,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 /// What a client trusts, and what it shows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +66,25 @@ impl ClientTls<'_> {
         builder
             .with_client_auth_cert(chain, key)
             .map_err(|error| TlsError::Key(error.to_string()))
+    }
+
+    /// The configuration, but with the server's name unchecked: any certificate of an authority
+    /// that we trust will do. What databases call `verify-ca`.
+    ///
+    /// # Errors
+    /// When a certificate or a key cannot be used, or no authority is trusted.
+    pub fn config_for_any_name(&self) -> Result<ClientConfig, TlsError> {
+        let mut config = self.config()?;
+        if !self.insecure {
+            let provider = Arc::new(ring::default_provider());
+            let verifier = WebPkiServerVerifier::builder_with_provider(self.roots()?, provider)
+                .build()
+                .map_err(|error| TlsError::Roots(error.to_string()))?;
+            config
+                .dangerous()
+                .set_certificate_verifier(Arc::new(AnyName(verifier)));
+        }
+        Ok(config)
     }
 
     fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
@@ -143,6 +165,54 @@ impl ServerCertVerifier for Anything {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// Checks everything but the server's name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let checked = self
+            .0
+            .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        match checked {
+            // The name is checked last, when all else is in order.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            checked => checked,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
+use bindery_actors::app::{
+    Answer, App, AppConnection, Forward, InputName, LocalBoxFuture, Refusal,
+};
 use bindery_contract::{BoxFuture, Cause, Event};
 use tokio::sync::{Notify, watch};
 
@@ -16,6 +18,8 @@ pub enum Verdict {
     Refuse(u16),
     /// Keeps it under way until [`ScriptedApp::release`].
     Hold,
+    /// Takes it, and asks for this.
+    Answer(Forward),
 }
 
 /// An event as the app saw it.
@@ -29,6 +33,8 @@ pub struct Seen {
     pub verdict: Verdict,
 }
 
+type Judge = Box<dyn Fn(&Event) -> Option<Verdict> + Send>;
+
 /// An app in this process that answers by a script and remembers everything.
 #[derive(Clone)]
 pub struct ScriptedApp {
@@ -39,6 +45,8 @@ struct Shared {
     /// What happens to the next events; then [`Verdict::Take`].
     script: Mutex<VecDeque<Verdict>>,
     always: Mutex<Option<Verdict>>,
+    /// Decides before the script does.
+    judge: Mutex<Option<Judge>>,
     seen: watch::Sender<Vec<Seen>>,
     wants: Mutex<bool>,
     release: Notify,
@@ -51,6 +59,7 @@ impl ScriptedApp {
             shared: Arc::new(Shared {
                 script: Mutex::default(),
                 always: Mutex::default(),
+                judge: Mutex::default(),
                 seen: watch::Sender::new(Vec::new()),
                 wants: Mutex::new(true),
                 release: Notify::new(),
@@ -66,6 +75,11 @@ impl ScriptedApp {
     /// Decides about every event from now on; `None` goes back to the script.
     pub fn always(&self, verdict: Option<Verdict>) {
         *lock(&self.shared.always) = verdict;
+    }
+
+    /// Lets `judge` decide about every event it has a verdict for; the script has the others.
+    pub fn judge(&self, judge: impl Fn(&Event) -> Option<Verdict> + Send + 'static) {
+        *lock(&self.shared.judge) = Some(Box::new(judge));
     }
 
     /// Says that it does not want the events of any input.
@@ -101,7 +115,11 @@ impl ScriptedApp {
             .await;
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, event: &Event) -> Verdict {
+        let judge = lock(&self.shared.judge);
+        if let Some(verdict) = judge.as_ref().and_then(|judge| judge(event)) {
+            return verdict;
+        }
         if let Some(verdict) = lock(&self.shared.always).clone() {
             return verdict;
         }
@@ -111,7 +129,7 @@ impl ScriptedApp {
     }
 
     async fn answer(&self, input: &InputName, event: &Event) -> Result<Answer, Refusal> {
-        let verdict = self.verdict();
+        let verdict = self.verdict(event);
         // Registered before the event is seen, so a release that follows is not missed.
         let released = self.shared.release.notified();
         let component = input.component.to_string();
@@ -123,6 +141,10 @@ impl ScriptedApp {
         self.shared.seen.send_modify(|all| all.push(seen));
         match verdict {
             Verdict::Take => Ok(Answer::default()),
+            Verdict::Answer(forward) => Ok(Answer {
+                forward,
+                ..Answer::default()
+            }),
             Verdict::Hold => {
                 released.await;
                 Ok(Answer::default())

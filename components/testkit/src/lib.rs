@@ -2,6 +2,7 @@
 //!
 //! - [`conformance`]: the suite that every binding plugs into.
 //! - [`stand`]: the real actors on one thread, with an app that does as it is told.
+//! - [`puppet`]: a binding that does as it is told, to test what surrounds a binding.
 //! - [`servers`]: real servers, started on free loopback ports with data in temporary folders,
 //!   stopped when they are dropped.
 //! - [`proxy`]: a TCP proxy that cuts, stalls, slows and resets connections.
@@ -11,7 +12,8 @@ pub mod certs;
 pub mod conformance;
 pub mod ports;
 pub mod proxy;
+pub mod puppet;
 pub mod servers;
 pub mod stand;
 
-pub use bindery_actors::{CallError, FailureClass, Limits};
+pub use bindery_actors::{CallError, FailureClass, Limits, Threads, Victim};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bindery_actors::app::InputName;
 use bindery_actors::{
     Call, CallError, Component, ComponentId, Core, DeliveryOptions, Limits, Runtime, RuntimeConfig,
-    SideStatus, Threads,
+    SideStatus, Threads, Victim,
 };
 use bindery_contract::settings::Properties;
 use bindery_contract::{Clock, Deadline, Identity, Registration, Reply, Role};
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::app::ScriptedApp;
 
 /// How long a test waits for anything before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A binding may keep its thread busy for this long at a time, on a loaded machine too.
 const STALL: Duration = Duration::from_millis(400);
 
@@ -25,56 +25,123 @@ pub struct Stand {
     runtime: Runtime,
     app: ScriptedApp,
     clock: Clock,
+    patience: Duration,
 }
 
-/// Runs a test on a stand, on a thread of its own with a fresh runtime; then closes everything,
-/// and fails when a binding kept the thread from its other work.
+/// How a stand is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The numbers that the actors run by.
+    pub limits: Limits,
+    /// Whether the bindings have a thread of their own.
+    pub threads: Threads,
+    /// Whether time only moves when nothing is left to do.
+    pub held: bool,
+}
+
+impl Setup {
+    /// Everything on one thread, by the machine's clock.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            threads: Threads::Current,
+            held: false,
+        }
+    }
+
+    /// Everything on one thread, with the clock in the test's hand: it jumps to the next moment
+    /// that somebody waits for, and a test of an hour takes no time.
+    pub fn held() -> Self {
+        Self {
+            held: true,
+            ..Self::new(Limits::default())
+        }
+    }
+
+    /// With a thread for the bindings, which can be blocked and replaced.
+    pub fn own_thread(limits: Limits) -> Self {
+        Self {
+            threads: Threads::Own,
+            ..Self::new(limits)
+        }
+    }
+
+    /// Runs a test on a stand, on a thread of its own with a fresh runtime; then closes
+    /// everything, and fails when something kept the thread from its other work.
+    ///
+    /// # Panics
+    /// When the test does, and when the thread was stalled.
+    pub fn run<T: Send + 'static>(self, test: impl AsyncFnOnce(&Stand) -> T + Send + 'static) -> T {
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+        let thread = std::thread::spawn(move || {
+            let held = self.held;
+            let system = actix_rt::System::with_tokio_rt(move || {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .start_paused(held)
+                    .build()
+                    .expect("a runtime")
+            });
+            system.block_on(self.on_this_thread(test))
+        });
+        match thread.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    async fn on_this_thread<T>(self, test: impl AsyncFnOnce(&Stand) -> T) -> T {
+        let app = ScriptedApp::new();
+        let clock = if self.held {
+            Clock::paused(UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+        } else {
+            Clock::system()
+        };
+        let runtime = Runtime::start(RuntimeConfig {
+            clock: clock.clone(),
+            identity: Identity {
+                app_id: "stand".into(),
+                namespace: String::new(),
+            },
+            limits: self.limits,
+            threads: self.threads,
+            app: Some(Arc::new(app.clone())),
+        });
+        runtime.core().work_here();
+        runtime.start_inputs();
+        let longest = Arc::new(AtomicU64::new(0));
+        let heart =
+            (!self.held).then(|| actix_rt::spawn(beat(clock.clone(), Arc::clone(&longest))));
+        let stand = Stand {
+            runtime,
+            app,
+            clock,
+            // An hour costs nothing when the clock is held.
+            patience: PATIENCE * if self.held { 60 } else { 1 },
+        };
+        let outcome = test(&stand).await;
+        if let Some(heart) = heart {
+            heart.abort();
+        }
+        stand.close().await;
+        let stall = Duration::from_millis(longest.load(Ordering::Relaxed));
+        assert!(
+            stall < STALL,
+            "the thread was kept from its other work for {stall:?}"
+        );
+        outcome
+    }
+}
+
+/// Runs a test on a stand with one thread and the machine's clock.
 ///
 /// # Panics
-/// When the test does, and when the thread was stalled.
+/// When the test does, and when a binding kept the thread from its other work.
 pub fn on_a_stand<T: Send + 'static>(
     limits: Limits,
     test: impl AsyncFnOnce(&Stand) -> T + Send + 'static,
 ) -> T {
-    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-    let thread = std::thread::spawn(move || {
-        actix_rt::System::new().block_on(async move {
-            let app = ScriptedApp::new();
-            let clock = Clock::system();
-            let runtime = Runtime::start(RuntimeConfig {
-                clock: clock.clone(),
-                identity: Identity {
-                    app_id: "stand".into(),
-                    namespace: String::new(),
-                },
-                limits,
-                threads: Threads::Current,
-                app: Some(Arc::new(app.clone())),
-            });
-            runtime.core().work_here();
-            runtime.start_inputs();
-            let longest = Arc::new(AtomicU64::new(0));
-            let heart = actix_rt::spawn(beat(clock.clone(), Arc::clone(&longest)));
-            let stand = Stand {
-                runtime,
-                app,
-                clock,
-            };
-            let outcome = test(&stand).await;
-            heart.abort();
-            stand.close().await;
-            let stall = Duration::from_millis(longest.load(Ordering::Relaxed));
-            assert!(
-                stall < STALL,
-                "the thread was kept from its other work for {stall:?}"
-            );
-            outcome
-        })
-    });
-    match thread.join() {
-        Ok(outcome) => outcome,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    Setup::new(limits).run(test)
 }
 
 /// Measures how late a task of the thread is at the worst.
@@ -122,23 +189,18 @@ impl Stand {
         properties: &Properties,
         roles: Vec<Role>,
     ) {
-        self.runtime.load(vec![Component {
-            id: ComponentId::next(name),
-            name: name.into(),
-            type_name: registration.type_name.into(),
-            version: "v1".into(),
-            registration: registration.clone(),
-            roles,
-            settings: Arc::new(properties.clone()),
-            init_timeout: Duration::from_secs(5),
-            ignore_errors: false,
-            input_name: InputName {
-                component: name.into(),
-                route: format!("/{name}").into(),
-            },
-            subscribed: true,
-            delivery: DeliveryOptions::default(),
-        }]);
+        let delivery = DeliveryOptions::default();
+        self.load_component(component(name, registration, properties, roles, delivery));
+    }
+
+    /// Loads a component as it is.
+    pub fn load_component(&self, component: Component) {
+        self.runtime.load(vec![component]);
+    }
+
+    /// Kills an actor by a panic in its own code.
+    pub fn kill(&self, victim: Victim) {
+        self.runtime.kill(victim);
     }
 
     /// Calls an output and collects its reply; `None` is no reply at all.
@@ -195,9 +257,17 @@ impl Stand {
     /// Waits until `condition` gives something.
     ///
     /// # Panics
-    /// When it does not in time.
-    pub async fn until<T>(&self, what: &str, condition: impl FnMut() -> Option<T>) -> T {
-        until(&self.clock, what, condition).await
+    /// When it does not within a minute, or an hour when the clock is held.
+    pub async fn until<T>(&self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+        let (clock, patience) = (&self.clock, self.patience);
+        let deadline = clock.now() + patience;
+        loop {
+            if let Some(found) = condition() {
+                return found;
+            }
+            assert!(clock.now() < deadline, "waited {patience:?} for {what}");
+            clock.sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Reads no more, and waits until everything is settled.
@@ -216,6 +286,33 @@ impl Stand {
         self.runtime
             .close(Deadline::at(self.clock.now() + Duration::from_secs(10)))
             .await;
+    }
+}
+
+/// A component as the loader would make it; the app is known to want its events.
+pub fn component(
+    name: &str,
+    registration: &Registration,
+    properties: &Properties,
+    roles: Vec<Role>,
+    delivery: DeliveryOptions,
+) -> Component {
+    Component {
+        id: ComponentId::next(name),
+        name: name.into(),
+        type_name: registration.type_name.into(),
+        version: "v1".into(),
+        registration: registration.clone(),
+        roles,
+        settings: Arc::new(properties.clone()),
+        init_timeout: Duration::from_secs(5),
+        ignore_errors: false,
+        input_name: InputName {
+            component: name.into(),
+            route: format!("/{name}").into(),
+        },
+        subscribed: true,
+        delivery,
     }
 }
 
@@ -240,20 +337,5 @@ impl Collected {
             .iter()
             .find(|(name, _)| name == key)
             .map(|(_, value)| value.as_str())
-    }
-}
-
-/// Waits until `condition` gives something.
-///
-/// # Panics
-/// When it does not within [`PATIENCE`].
-pub async fn until<T>(clock: &Clock, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = clock.now() + PATIENCE;
-    loop {
-        if let Some(found) = condition() {
-            return found;
-        }
-        assert!(clock.now() < deadline, "waited {PATIENCE:?} for {what}");
-        clock.sleep(Duration::from_millis(10)).await;
     }
 }
