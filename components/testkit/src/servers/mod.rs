@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub use self::kafka::{Kafka, KafkaSecurity};
 pub use self::postgres::Postgres;
 pub use self::process::Process;
-pub use self::redis::{Redis, RedisOptions};
+pub use self::redis::{Redis, RedisCluster, RedisFailover, RedisOptions};
 
 /// A server that can go away and come back.
 pub trait Outage: Send {

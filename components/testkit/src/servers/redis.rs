@@ -1,7 +1,8 @@
-//! Redis.
+//! Redis: one server, a master with a replica and a sentinel, a cluster.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -12,6 +13,7 @@ use crate::ports;
 /// A Redis server.
 pub struct Redis {
     process: Process,
+    options: RedisOptions,
     _folder: TempDir,
 }
 
@@ -86,7 +88,7 @@ impl Redis {
         if let Some(password) = &options.password {
             arguments.extend(["--requirepass".into(), password.clone()]);
         }
-        arguments.extend(options.arguments);
+        arguments.extend(options.arguments.clone());
         let log: PathBuf = folder.path().join("log");
         let process = Process::start("redis-server", port, log, move || {
             let mut command = Command::new(&program);
@@ -95,6 +97,7 @@ impl Redis {
         });
         Self {
             process,
+            options,
             _folder: folder,
         }
     }
@@ -108,6 +111,21 @@ impl Redis {
     pub fn port(&self) -> u16 {
         self.process.port()
     }
+
+    /// Has the server do a command, and returns what it prints.
+    ///
+    /// # Panics
+    /// When `redis-cli` is not installed.
+    pub fn cli(&self, command: &[&str]) -> String {
+        let mut cli = cli(self.port());
+        if self.options.tls.is_some() {
+            cli.args(["--tls", "--insecure"]);
+        }
+        if let Some(password) = &self.options.password {
+            cli.env("REDISCLI_AUTH", password);
+        }
+        printed(cli.args(command))
+    }
 }
 
 impl Outage for Redis {
@@ -117,5 +135,196 @@ impl Outage for Redis {
 
     fn start(&mut self) {
         self.process.spawn();
+    }
+}
+
+/// A master, its replica, and a sentinel that promotes the replica when the master is away for
+/// half a second. The sentinel's name for the master is `main`.
+pub struct RedisFailover {
+    /// The server that is the master at first.
+    pub master: Redis,
+    /// The server that is its replica at first.
+    pub replica: Redis,
+    sentinel: Process,
+    _folder: TempDir,
+}
+
+impl RedisFailover {
+    /// All three, knowing of each other. The servers have the password `of-servers`, the
+    /// sentinel `of-sentinels`.
+    ///
+    /// # Panics
+    /// When they are not installed or do not start.
+    pub fn start() -> Self {
+        let server = |arguments: &[&str]| {
+            let usual = ["--masterauth", "of-servers"];
+            Redis::with(RedisOptions {
+                password: Some("of-servers".into()),
+                arguments: usual
+                    .iter()
+                    .chain(arguments)
+                    .map(ToString::to_string)
+                    .collect(),
+                ..RedisOptions::default()
+            })
+        };
+        let master = server(&[]);
+        let replica = server(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+        until("the replica to follow its master", || {
+            replica
+                .cli(&["INFO", "replication"])
+                .contains("master_link_status:up")
+        });
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sentinel = sentinel(&folder, master.port());
+        let failover = Self {
+            master,
+            replica,
+            sentinel,
+            _folder: folder,
+        };
+        until("the sentinel to know the replica", || {
+            failover
+                .ask(&["SENTINEL", "replicas", "main"])
+                .contains("master-link-status\nok\n")
+        });
+        failover
+    }
+
+    /// The sentinel's address.
+    pub fn sentinel(&self) -> String {
+        format!("127.0.0.1:{}", self.sentinel.port())
+    }
+
+    /// The port of the master that the sentinel knows now.
+    ///
+    /// # Panics
+    /// When the sentinel does not answer.
+    pub fn master_port(&self) -> u16 {
+        let reply = self.ask(&["SENTINEL", "get-master-addr-by-name", "main"]);
+        let port = reply.lines().nth(1).and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("the sentinel said {reply:?}"))
+    }
+
+    /// Has the sentinel do a command, and returns what it prints.
+    pub fn ask(&self, command: &[&str]) -> String {
+        let mut cli = cli(self.sentinel.port());
+        printed(cli.env("REDISCLI_AUTH", "of-sentinels").args(command))
+    }
+}
+
+fn sentinel(folder: &TempDir, master: u16) -> Process {
+    let port = ports::free();
+    let config = folder.path().join("sentinel.conf");
+    let text = format!(
+        "port {port}\nbind 127.0.0.1\ndir {}\nrequirepass of-sentinels\n\
+         sentinel monitor main 127.0.0.1 {master} 1\n\
+         sentinel auth-pass main of-servers\n\
+         sentinel down-after-milliseconds main 500\n\
+         sentinel failover-timeout main 2000\n",
+        folder.path().display()
+    );
+    std::fs::write(&config, text).expect("our own folder");
+    let program = program("BINDERY_TEST_REDIS", "redis-server", &["/usr/bin".into()]);
+    Process::start(
+        "redis-sentinel",
+        port,
+        folder.path().join("log"),
+        move || {
+            let mut command = Command::new(&program);
+            command.arg(&config).arg("--sentinel");
+            command
+        },
+    )
+}
+
+/// A cluster of three masters without replicas. The slots of a node that is away are away; the
+/// others go on.
+pub struct RedisCluster {
+    /// The nodes, each with a third of the slots, in order.
+    pub nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// A cluster whose nodes are set up like this.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    pub fn with(options: &RedisOptions) -> Self {
+        let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
+        let mut nodes: Vec<Redis> = Vec::new();
+        for (first, last) in slots {
+            let bus = ports::free().to_string();
+            let node = cluster_node(options.clone(), &bus);
+            node.cli(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
+            if let Some(met) = nodes.first() {
+                met.cli(&[
+                    "CLUSTER",
+                    "MEET",
+                    "127.0.0.1",
+                    &node.port().to_string(),
+                    &bus,
+                ]);
+            }
+            nodes.push(node);
+        }
+        until("the nodes to know each other", || {
+            nodes.iter().all(|node| {
+                let state = node.cli(&["CLUSTER", "INFO"]);
+                state.contains("cluster_state:ok") && state.contains("cluster_size:3")
+            })
+        });
+        Self { nodes }
+    }
+
+    /// Some of its addresses, separated by commas.
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<_> = self.nodes[..2].iter().map(Redis::address).collect();
+        addresses.join(",")
+    }
+}
+
+fn cluster_node(mut options: RedisOptions, bus: &str) -> Redis {
+    let arguments = [
+        ["--cluster-enabled", "yes"],
+        ["--cluster-port", bus],
+        ["--cluster-node-timeout", "1000"],
+        ["--cluster-require-full-coverage", "no"],
+    ];
+    options
+        .arguments
+        .extend(arguments.concat().iter().map(ToString::to_string));
+    if options.tls.is_some() {
+        options
+            .arguments
+            .extend(["--tls-cluster", "yes"].map(String::from));
+    }
+    Redis::with(options)
+}
+
+fn cli(port: u16) -> Command {
+    let mut cli = Command::new(program(
+        "BINDERY_TEST_REDIS",
+        "redis-cli",
+        &["/usr/bin".into()],
+    ));
+    cli.args(["-p", &port.to_string()]);
+    cli
+}
+
+fn printed(command: &mut Command) -> String {
+    let output = command.output().expect("redis-cli can be started");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests wait for other processes")]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "waited 30 s for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,0 +1,134 @@
+//! A connection to one server.
+
+use bindery_contract::Sent;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisResult, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::address::Address;
+use crate::errors::{Answer, Failure};
+use crate::target::Credentials;
+
+/// How many calls may wait to be written.
+const WAITING: usize = 1024;
+
+/// A connection that many calls use at once. It lives on the thread that opened it, and is
+/// closed when it is dropped.
+pub(crate) struct Node {
+    pub address: Address,
+    pub role: Role,
+    connection: MultiplexedConnection,
+    closed: CancellationToken,
+    _driver: AbortOnDropHandle<()>,
+}
+
+/// What a server is to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Master,
+    Replica,
+    /// The user may not ask.
+    Unknown,
+}
+
+impl Node {
+    /// Speaks Redis over `stream`. Nothing is sent yet.
+    pub(crate) async fn over<S>(stream: S, address: Address) -> RedisResult<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Authentication, database and timeouts are ours, so that errors stay as they came.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(WAITING);
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&info, stream, config).await?;
+        let closed = CancellationToken::new();
+        let closing = closed.clone();
+        let driver = tokio::spawn(async move {
+            driver.await;
+            closing.cancel();
+        });
+        Ok(Self {
+            address,
+            role: Role::Unknown,
+            connection,
+            closed,
+            _driver: AbortOnDropHandle::new(driver),
+        })
+    }
+
+    /// Logs in, chooses the database, and sees whether the server is ready.
+    pub(crate) async fn greet(
+        &mut self,
+        credentials: Option<&Credentials>,
+        db: i64,
+    ) -> RedisResult<()> {
+        if let Some(credentials) = credentials {
+            self.authenticate(credentials).await?;
+        }
+        if db != 0 {
+            self.send(redis::cmd("SELECT").arg(db)).await?;
+        }
+        self.send(&redis::cmd("PING")).await?;
+        // Not every user may ask, and servers that are not Redis may not know.
+        self.role = match self.send(&redis::cmd("ROLE")).await {
+            Ok(Value::Array(reply)) => match reply.first() {
+                Some(Value::BulkString(role)) if role == b"master" => Role::Master,
+                Some(Value::BulkString(role)) if role == b"slave" => Role::Replica,
+                _ => Role::Unknown,
+            },
+            Err(error) if error.code().is_none() => return Err(error),
+            _ => Role::Unknown,
+        };
+        Ok(())
+    }
+
+    /// Logs in, or logs in anew with what is valid now.
+    pub(crate) async fn authenticate(&self, credentials: &Credentials) -> RedisResult<()> {
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(&credentials.username)
+            .arg(credentials.password.expose());
+        self.send(&auth).await.map(drop)
+    }
+
+    /// Sends a command; an error that the server answers is an error.
+    pub(crate) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
+        let mut connection = self.connection.clone();
+        connection
+            .send_packed_command(command)
+            .await?
+            .extract_error()
+    }
+
+    /// Does what a call asks.
+    pub(crate) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
+        let lost = |cause: String, sent| Failure::Lost {
+            cause: format!("the connection to {} is lost: {cause}", self.address),
+            sent,
+        };
+        if self.closed.is_cancelled() {
+            return Err(lost("the server closed it".into(), Sent::No));
+        }
+        let error = match self.send(command).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        match Answer::in_error(error) {
+            // The server was a master when this connection was opened: somebody else is now.
+            Ok(answer) if answer.is_demotion() && self.role != Role::Replica => {
+                Err(lost(answer.to_string(), Sent::No))
+            }
+            Ok(answer) => Err(Failure::Answered(answer)),
+            Err(error) => Err(lost(error.to_string(), Sent::Perhaps)),
+        }
+    }
+
+    /// Resolves when the connection is gone.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+}
