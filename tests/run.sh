@@ -10,7 +10,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 GROUPS_QUICK=(style unit)
-GROUPS_FULL=(style unit path)
+GROUPS_FULL=(style unit sidecar)
 
 install=yes
 wanted=()
@@ -47,9 +47,9 @@ group_unit() {
   cargo test --workspace --quiet --lib --bins --examples && cargo test --workspace --quiet --doc
 }
 
-group_path() {
+group_sidecar() {
   command -v python3 >/dev/null || { echo "python3 is missing"; return 77; }
-  cargo test --quiet --test whole_path
+  cargo test --quiet --test sidecar
 }
 
 # --- Running them.

@@ -30,6 +30,8 @@ pub(crate) struct Child {
     pub(crate) panics: u64,
     /// Whether the app wants the events of this input.
     pub(crate) subscription: Subscription,
+    /// Whether the app was asked about it, with or without an answer.
+    pub(crate) asked: bool,
     pub(crate) counters: Arc<InputCounters>,
     pub(crate) waiting: Arc<WaitingRoom>,
 }
@@ -85,6 +87,7 @@ impl Child {
             } else {
                 Subscription::Unknown
             },
+            asked: false,
             counters: Arc::default(),
             waiting: WaitingRoom::new(),
         }

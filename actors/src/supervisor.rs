@@ -430,6 +430,7 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
+        child.asked = true;
         match wants {
             Some(true) => {
                 child.subscription = Subscription::Wanted;
@@ -445,15 +446,16 @@ impl Supervisor {
             None => {}
         }
         self.publish(key);
-        let asked = |child: &Child| {
-            child.role != Role::Input
-                || matches!(
-                    child.subscription,
-                    Subscription::Wanted | Subscription::Unwanted
-                )
-                || key.0 == child.component.id
-        };
-        if self.children.values().all(asked) {
+        self.note_asked();
+    }
+
+    /// Says so when every input is known to be wanted or not, or could not be asked about.
+    fn note_asked(&self) {
+        let mut inputs = self
+            .children
+            .values()
+            .filter(|child| child.role == Role::Input);
+        if inputs.all(|child| child.asked || child.component.subscribed) {
             self.core
                 .progress
                 .send_modify(|progress| progress.asked = true);
@@ -776,11 +778,7 @@ impl Handler<StartInputs> for Supervisor {
             .copied()
             .filter(|key| key.1 == Role::Input)
             .collect();
-        if inputs.is_empty() {
-            self.core
-                .progress
-                .send_modify(|progress| progress.asked = true);
-        }
+        self.note_asked();
         for key in inputs {
             let stopped = |child: &Child| child.life.state() == &State::Stopped;
             if self.children.get(&key).is_some_and(stopped) {

@@ -6,6 +6,8 @@ mod run;
 mod sidecar;
 mod signals;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -18,14 +20,19 @@ pub use self::flags::SidecarFlags;
 #[command(
     name = "bindery",
     version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    args_override_self = true,
+    after_help = "\
+Examples:
+  bindery demo
+  bindery run --app-id orders --app-port 5000 --resources-path ./components -- python3 app.py
+  bindery --app-id orders --app-port 5000 --resources-path ./components"
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Here for the help text; the sidecar has a parser of its own.
     #[command(flatten)]
-    sidecar: SidecarFlags,
+    _sidecar: SidecarFlags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,17 +46,28 @@ enum Command {
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let arguments = flags::normalise(std::env::args_os());
-    if arguments.len() <= 1 {
-        let _ = Cli::command().print_help();
-        return ExitCode::from(2);
-    }
-    let cli = Cli::parse_from(arguments);
     report_panics();
-    match cli.command {
+    if is_sidecar(&arguments) {
+        return sidecar::main(arguments);
+    }
+    match Cli::parse_from(arguments).command {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Run(arguments)) => run::run(*arguments),
-        None => sidecar::run(cli.sidecar),
+        None => {
+            let _ = Cli::command().print_help();
+            ExitCode::from(2)
+        }
     }
+}
+
+/// Whether it was started as `daprd`, or with daprd's flags and no subcommand.
+fn is_sidecar(arguments: &[OsString]) -> bool {
+    let program = arguments.first().map(Path::new).and_then(Path::file_stem);
+    let first = arguments.get(1).map(|first| first.to_string_lossy());
+    program.is_some_and(|program| program == "daprd")
+        || first.is_some_and(|first| {
+            first.starts_with('-') && !matches!(&*first, "-h" | "--help" | "-V" | "--version")
+        })
 }
 
 /// A panic is a line of the log, with the binding whose code it was.
@@ -62,4 +80,39 @@ fn report_panics() {
             .unwrap_or_default();
         tracing::error!(target: "bindery", "{text} at {place}");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_sidecar_under_daprds_name_and_with_daprds_flags() {
+        let is = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            is_sidecar(&words)
+        };
+        for line in [
+            "/usr/bin/daprd",
+            "daprd --help",
+            "bindery --app-id x",
+            "bindery --wait",
+        ] {
+            assert!(is(line), "{line}");
+        }
+        for line in [
+            "bindery",
+            "bindery run --app-id x",
+            "bindery --help",
+            "bindery --version",
+        ] {
+            assert!(!is(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_declared_without_contradictions() {
+        Cli::command().debug_assert();
+        sidecar::command().debug_assert();
+    }
 }

@@ -156,7 +156,7 @@ fn environment(sidecar: &Sidecar, flags: &SidecarFlags) -> Vec<(&'static str, St
         ("APP_PROTOCOL", flags.app_protocol.to_ascii_lowercase()),
         ("DAPR_HTTP_PORT", port.to_string()),
     ];
-    if let Some(app_port) = flags.app_port.filter(|port| *port != 0) {
+    if let Some(app_port) = flags.app_port.positive() {
         environment.push(("APP_PORT", app_port.to_string()));
     }
     environment

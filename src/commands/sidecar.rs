@@ -1,16 +1,87 @@
 //! The sidecar on its own: what `daprd` is.
 
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::flags::SidecarFlags;
+use bindery_contract::Clock;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use super::flags::{self, SidecarFlags};
 use super::signals::Signals;
 use crate::catalogue::Catalogue;
+use crate::http::DAPR_VERSION;
 use crate::sidecar::{Config, Shutdown, Sidecar};
 use crate::telemetry::log;
 
+/// How long `--wait` waits (runtime §6.9).
+const WAIT: Duration = Duration::from_secs(60);
+
+/// The sidecar: Dapr's bindings for one app.
+#[derive(Debug, Parser)]
+#[command(
+    name = "daprd",
+    disable_version_flag = true,
+    args_override_self = true,
+    after_help = "\
+Examples:
+  daprd --app-id orders --app-port 5000 --resources-path ./components
+  daprd --app-id orders --dapr-http-port 3501 --log-level debug --log-as-json"
+)]
+struct SidecarCli {
+    #[command(flatten)]
+    flags: SidecarFlags,
+    /// Prints the version and ends.
+    #[arg(long, action = ArgAction::SetTrue)]
+    version: bool,
+    /// Prints what this build is made of and ends.
+    #[arg(long, action = ArgAction::SetTrue)]
+    build_info: bool,
+    /// Waits until a sidecar on --dapr-http-port can be called, at most a minute, and ends.
+    #[arg(long, action = ArgAction::SetTrue)]
+    wait: bool,
+    /// Words that belong to no flag: the reference does not look at them.
+    #[arg(hide = true)]
+    leftover: Vec<String>,
+}
+
+/// How the command line is declared.
+#[cfg(test)]
+pub(super) fn command() -> clap::Command {
+    SidecarCli::command()
+}
+
 /// Runs it until somebody ends it.
-pub(super) fn run(flags: SidecarFlags) -> ExitCode {
-    let config = match flags.log().and_then(|log| Ok((log, flags.config()?))) {
+pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let matches = SidecarCli::command().get_matches_from(arguments);
+    let cli = match SidecarCli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    if cli.version {
+        println!("{DAPR_VERSION}");
+        return ExitCode::SUCCESS;
+    }
+    if cli.build_info {
+        println!(
+            "Version: {}\nDapr: {DAPR_VERSION}",
+            env!("CARGO_PKG_VERSION")
+        );
+        return ExitCode::SUCCESS;
+    }
+    if cli.wait {
+        return wait_for_sidecar(cli.flags.dapr_http_port.positive().unwrap_or(3500));
+    }
+    for (flag, instead) in flags::deprecated(&matches) {
+        eprintln!("Flag --{flag} has been deprecated, {instead}");
+    }
+    let config = match cli
+        .flags
+        .log()
+        .and_then(|log| Ok((log, cli.flags.config()?)))
+    {
         Ok((log, config)) => {
             if let Err(error) = log::install(&log) {
                 eprintln!("the log file cannot be opened: {error}");
@@ -23,7 +94,43 @@ pub(super) fn run(flags: SidecarFlags) -> ExitCode {
             return fatal(&error);
         }
     };
+    let ineffective = flags::ineffective(&matches);
+    if !ineffective.is_empty() {
+        tracing::warn!(
+            target: "dapr.runtime",
+            "these flags have no effect in this version: --{}", ineffective.join(", --")
+        );
+    }
+    if !cli.leftover.is_empty() {
+        tracing::warn!(
+            target: "dapr.runtime",
+            "these words belong to no flag and are ignored: {}. A switch takes its value after \
+             an equals sign: --enable-metrics=false", cli.leftover.join(" ")
+        );
+    }
     actix_rt::System::new().block_on(serve(config))
+}
+
+/// `--wait`: asks until the answer is 204. The exit code is 0 even when it never is.
+fn wait_for_sidecar(port: u16) -> ExitCode {
+    let clock = Clock::system();
+    let is_up = || -> Option<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        let head = "GET /v1.0/healthz/outbound HTTP/1.1\r\nHost: localhost\r\n\
+                    Connection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).ok()?;
+        Some(line.ends_with(b" 204"))
+    };
+    actix_rt::System::new().block_on(async {
+        let deadline = clock.now() + WAIT;
+        while is_up() != Some(true) && clock.now() < deadline {
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+    });
+    ExitCode::SUCCESS
 }
 
 /// The last line of a sidecar that cannot go on.
@@ -35,8 +142,8 @@ pub(super) fn fatal(error: &dyn std::fmt::Display) -> ExitCode {
 async fn serve(config: Config) -> ExitCode {
     tracing::info!(
         target: "dapr.runtime",
-        "Starting Dapr Runtime -- version {} -- commit {}",
-        env!("CARGO_PKG_VERSION"), "bindery"
+        "Starting Dapr Runtime -- version {DAPR_VERSION} -- commit bindery-{}",
+        env!("CARGO_PKG_VERSION")
     );
     let mut signals = match Signals::new() {
         Ok(signals) => signals,

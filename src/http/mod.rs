@@ -13,4 +13,5 @@ mod trace;
 
 pub use self::api::{Api, ApiConfig, serve};
 pub use self::metadata::AppConnection;
+pub(crate) use self::metadata::DAPR_VERSION;
 pub use self::server::{Listener, ServerConfig, Servers, bind, start};

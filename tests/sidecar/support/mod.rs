@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: Bindery as a process, ports, files, waiting.
 
-#![allow(dead_code, reason = "each test uses its own part")]
+mod app;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+pub use self::app::{App, Request};
 
 /// A component for [`resources`]: name, type, settings.
 pub type Component<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
@@ -102,18 +104,20 @@ impl Running {
 
     /// The sidecar alone, as `daprd` is started.
     pub fn sidecar(components: &Path, flags: &[&str]) -> Self {
+        Self::sidecar_with(components, flags, &[])
+    }
+
+    /// The sidecar alone, with variables in its environment.
+    pub fn sidecar_with(components: &Path, flags: &[&str], env: &[(&str, &str)]) -> Self {
         let http_port = free_port();
         let mut command = Command::new(binary());
         command
-            .args([
-                "--app-id",
-                "test",
-                "--dapr-http-port",
-                &http_port.to_string(),
-            ])
+            .args(["--app-id", "test"])
+            .args(["--dapr-http-port", &http_port.to_string()])
             .arg("--resources-path")
             .arg(components)
-            .args(flags);
+            .args(flags)
+            .envs(env.iter().copied());
         Self::start(command, http_port, 0)
     }
 

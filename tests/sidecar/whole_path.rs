@@ -2,11 +2,9 @@
 //! `POST /v1.0/bindings/files` → router → localstorage, started by
 //! `bindery run … -- python3 app.py`.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Running, resources, wait_for};
+use crate::support::{Running, resources, wait_for};
 
 #[test]
 fn an_event_reaches_the_app_and_its_answer_reaches_a_store() {

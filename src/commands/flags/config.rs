@@ -1,0 +1,242 @@
+//! What the flags come to.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use bindery_contract::settings::{ByteSize, GoDuration};
+
+use super::SidecarFlags;
+use crate::resources::Env;
+use crate::sidecar::{AppConfig, Config};
+use crate::telemetry::log::LogConfig;
+
+/// A flag that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FlagError(pub String);
+
+fn fail<T>(problem: impl Into<String>) -> Result<T, FlagError> {
+    Err(FlagError(problem.into()))
+}
+
+impl SidecarFlags {
+    /// How the log is set up.
+    ///
+    /// # Errors
+    /// A level that is none.
+    pub fn log(&self) -> Result<LogConfig, FlagError> {
+        Ok(LogConfig {
+            level: self.log_level.parse().map_err(FlagError)?,
+            json: self.log_as_json.0,
+            file: self.log_file.clone(),
+            app_id: self.app_id.clone(),
+            prefix: String::new(),
+        })
+    }
+
+    /// What the flags come to.
+    ///
+    /// # Errors
+    /// The first that cannot work, in the reference's words where it has some.
+    pub fn config(&self) -> Result<Config, FlagError> {
+        if self.app_id.is_empty() {
+            return fail("parameter app-id cannot be empty");
+        }
+        if self.app_id.contains('.') {
+            return fail("parameter app-id cannot contain dots");
+        }
+        self.check_mode()?;
+        self.check_ports()?;
+        for endpoint in &self.disable_init_endpoints {
+            if endpoint != "config" && endpoint != "subscribe" {
+                return fail(format!(
+                    "invalid value for 'disable-init-endpoints': {endpoint} (config, subscribe)"
+                ));
+            }
+        }
+        let old = !self.components_path.is_empty() && self.resources_path.is_empty();
+        let resources = if old {
+            &self.components_path
+        } else {
+            &self.resources_path
+        };
+        Ok(Config {
+            resources: resources.clone(),
+            http_port: self.dapr_http_port.0.unwrap_or(0),
+            listen: self.listen()?,
+            app: self.app()?,
+            max_body: self.max_body()?,
+            grace: match u64::try_from(self.dapr_graceful_shutdown_seconds) {
+                Ok(0) => None,
+                Ok(seconds) => Some(Duration::from_secs(seconds)),
+                Err(_) => Some(Duration::from_secs(5)),
+            },
+            h2c: !Env::Process
+                .non_empty("DAPR_HTTP_DISABLE_H2C")
+                .is_some_and(|value| bindery_contract::settings::truthy(&value)),
+            fetch_app_config: !self
+                .disable_init_endpoints
+                .iter()
+                .any(|name| name == "config"),
+            ..Config::new(self.app_id.clone())
+        })
+    }
+
+    fn check_mode(&self) -> Result<(), FlagError> {
+        match self.mode.as_str() {
+            "standalone" | "" => Ok(()),
+            "kubernetes" => fail(
+                "--mode=kubernetes is not supported yet; mount the resources as files and use \
+                 --mode=standalone with --resources-path",
+            ),
+            other => fail(format!(
+                "invalid value for 'mode': {other} (standalone, kubernetes)"
+            )),
+        }
+    }
+
+    /// Two listeners of one port cannot work; 0 counts as a port too (runtime §6.3).
+    fn check_ports(&self) -> Result<(), FlagError> {
+        let app = self.app_port.0.unwrap_or(0);
+        for (flag, port) in [
+            ("dapr-http-port", self.dapr_http_port.0.unwrap_or(0)),
+            ("dapr-grpc-port", self.dapr_grpc_port.0.unwrap_or(0)),
+        ] {
+            if port == app {
+                return fail(format!(
+                    "the '{flag}' argument value {port} conflicts with 'app-port'"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn app(&self) -> Result<Option<AppConfig>, FlagError> {
+        let protocol = self.app_protocol.to_ascii_lowercase();
+        if !matches!(protocol.as_str(), "" | "http") || self.app_ssl.0 {
+            let what = if self.app_ssl.0 {
+                "app-ssl"
+            } else {
+                self.app_protocol.as_str()
+            };
+            return match protocol.as_str() {
+                "http" | "https" | "h2c" | "grpc" | "grpcs" => fail(format!(
+                    "apps over {what} are not supported yet; there is --app-protocol=http"
+                )),
+                _ => fail(format!("invalid value for 'app-protocol': {what}")),
+            };
+        }
+        let options_timeout = GoDuration::parse(&self.app_binding_options_timeout)
+            .map_err(|problem| FlagError(format!("--app-binding-options-timeout: {problem}")))?;
+        Ok(self.app_port.positive().map(|port| AppConfig {
+            host: self.app_channel_address.clone(),
+            port,
+            max_concurrency: usize::try_from(self.app_max_concurrency)
+                .ok()
+                .filter(|max| *max > 0),
+            options_timeout: options_timeout.positive().unwrap_or(Duration::from_secs(3)),
+        }))
+    }
+
+    fn listen(&self) -> Result<Vec<IpAddr>, FlagError> {
+        let mut addresses = Vec::new();
+        for name in self
+            .dapr_listen_addresses
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let bare = name.trim_start_matches('[').trim_end_matches(']');
+            let found = (bare, 0).to_socket_addrs().map_err(|error| {
+                FlagError(format!(
+                    "--dapr-listen-addresses: {name} is no address: {error}"
+                ))
+            })?;
+            addresses.extend(found.map(|address| address.ip()));
+        }
+        Ok(addresses)
+    }
+
+    /// `-1` is the default, `0` no limit (runtime §1.3).
+    fn max_body(&self) -> Result<Option<usize>, FlagError> {
+        let bytes = match (&self.max_body_size, self.dapr_http_max_request_size) {
+            (Some(text), _) => {
+                ByteSize::parse(text)
+                    .map_err(|problem| FlagError(format!("--max-body-size: {problem}")))?
+                    .0
+            }
+            (None, Some(megabytes)) => megabytes.saturating_mul(1 << 20),
+            (None, None) => -1,
+        };
+        Ok(match usize::try_from(bytes) {
+            Ok(0) => None,
+            Ok(bytes) => Some(bytes),
+            Err(_) => Some(4 << 20),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::flags::spelling::Port;
+
+    fn flags() -> SidecarFlags {
+        SidecarFlags {
+            app_id: "a".into(),
+            ..SidecarFlags::default()
+        }
+    }
+
+    fn problem(change: impl FnOnce(&mut SidecarFlags)) -> String {
+        let mut flags = flags();
+        change(&mut flags);
+        flags.config().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_in_the_references_words() {
+        assert_eq!(
+            problem(|flags| flags.app_id.clear()),
+            "parameter app-id cannot be empty"
+        );
+        assert_eq!(
+            problem(|flags| flags.app_id = "a.b".into()),
+            "parameter app-id cannot contain dots"
+        );
+        assert_eq!(
+            problem(|flags| flags.dapr_http_port = Port(Some(0))),
+            "the 'dapr-http-port' argument value 0 conflicts with 'app-port'"
+        );
+        assert_eq!(
+            problem(|flags| flags.app_port = Port(Some(3500))),
+            "the 'dapr-http-port' argument value 3500 conflicts with 'app-port'"
+        );
+        assert_eq!(
+            problem(|flags| flags.app_protocol = "smoke".into()),
+            "invalid value for 'app-protocol': smoke"
+        );
+        assert!(problem(|flags| flags.mode = "kubernetes".into()).contains("--mode=standalone"));
+        assert!(
+            problem(|flags| flags.max_body_size = Some("big".into()))
+                .starts_with("--max-body-size:")
+        );
+    }
+
+    #[test]
+    fn the_largest_body_has_three_spellings_and_a_default() {
+        let max_body = |size: Option<&str>, megabytes| {
+            let flags = SidecarFlags {
+                max_body_size: size.map(str::to_owned),
+                dapr_http_max_request_size: megabytes,
+                ..flags()
+            };
+            flags.config().unwrap().max_body
+        };
+        assert_eq!(max_body(None, None), Some(4 << 20));
+        assert_eq!(max_body(Some("-1"), None), Some(4 << 20));
+        assert_eq!(max_body(Some("0"), None), None);
+        assert_eq!(max_body(Some("10Mi"), Some(1)), Some(10 << 20));
+        assert_eq!(max_body(None, Some(2)), Some(2 << 20));
+    }
+}

@@ -1,0 +1,340 @@
+//! The command line (runtime §6.9, §9): what it takes, what it says, how it ends.
+
+use std::process::{Command, Output};
+
+use crate::support::{Running, binary, free_port, resources, signal, wait_for};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_has_examples_and_a_version_is_a_version() {
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["demo", "--help"],
+        &["--app-id", "x", "--help"],
+    ] {
+        let output = run(command);
+        assert!(output.status.success(), "{command:?}");
+        assert!(text(&output.stdout).contains("Examples:"), "{command:?}");
+    }
+    assert_eq!(
+        text(&run(&["--version"]).stdout),
+        format!("bindery {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert_eq!(run(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn under_daprds_name_it_is_daprd() {
+    let folder = tempfile::tempdir().unwrap();
+    let daprd = folder.path().join("daprd");
+    std::os::unix::fs::symlink(binary(), &daprd).unwrap();
+    let output = Command::new(&daprd).arg("--version").output().unwrap();
+    let version = text(&output.stdout);
+    assert_eq!(version.trim().split('.').count(), 3, "bare: {version}");
+    let output = Command::new(&daprd).args(["run"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stdout).contains("parameter app-id cannot be empty"),
+        "no subcommands"
+    );
+}
+
+#[test]
+fn an_unknown_flag_is_named_and_ends_with_2() {
+    for arguments in [
+        &["--no-such-flag"][..],
+        &["--app-id", "x", "--dapr-http-port", "high"],
+        &["run", "--nope"],
+        &["nonsense"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("Usage:") || said.contains("--help"), "{said}");
+    }
+    assert!(
+        text(&run(&["--app-idd", "x"]).stderr).contains("--app-id"),
+        "did you mean"
+    );
+}
+
+#[test]
+fn what_can_never_work_ends_with_1_and_one_fatal_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("none");
+    let missing = missing.to_str().unwrap();
+    for (arguments, says) in [
+        (&["--app-id="][..], "parameter app-id cannot be empty"),
+        (&["--app-id", "a.b"], "parameter app-id cannot contain dots"),
+        (
+            &["--app-id", "x", "--dapr-http-port", "0"],
+            "conflicts with 'app-port'",
+        ),
+        (
+            &["--app-id", "x", "--log-level", "loud"],
+            "invalid value for --log-level: loud",
+        ),
+        (
+            &["--app-id", "x", "--mode", "kubernetes"],
+            "--mode=standalone",
+        ),
+        (
+            &["--app-id", "x", "--max-body-size", "big"],
+            "--max-body-size",
+        ),
+        (
+            &["--app-id", "x", "--app-protocol", "smoke"],
+            "invalid value for 'app-protocol': smoke",
+        ),
+        (
+            &["--app-id", "x", "--resources-path", missing],
+            "no such file or directory",
+        ),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = text(&output.stdout);
+        assert!(said.contains(says), "{arguments:?}: {said}");
+        assert!(said.contains("level=fatal"), "{said}");
+    }
+}
+
+#[test]
+fn every_flag_of_the_reference_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let flags = "--mode standalone --config x.yaml --dapr-grpc-port 50002 --dapr-internal-grpc-port= \
+        --dapr-internal-grpc-listen-address= --dapr-public-port= --dapr-public-listen-address= \
+        --app-protocol http --app-channel-address 127.0.0.1 --app-ssl=false --app-max-concurrency -1 \
+        --app-binding-options-timeout 3s --enable-app-health-check=false --app-health-check-path /h \
+        --app-health-probe-interval 5 --app-health-probe-timeout 500 --app-health-threshold 3 \
+        --max-body-size 4Mi --dapr-http-max-request-size 4 --read-buffer-size 4Ki \
+        --dapr-http-read-buffer-size 4 --dapr-graceful-shutdown-seconds 5 --enable-metrics=false \
+        --metrics-port 9091 --metrics-listen-address 127.0.0.1 --enable-profiling=false \
+        --profile-port 7778 --enable-api-logging=false --log-level debug --log-as-json=false \
+        --allowed-origins * --disable-init-endpoints config --hot-reload-reconcile-interval 0 \
+        --enable-mtls=false --sentry-address x --control-plane-address x \
+        --control-plane-trust-domain x --control-plane-namespace x \
+        --sentry-request-jwt-audiences x --placement-host-address x --scheduler-host-address x \
+        --scheduler-job-streams 3 --actors-disseminate-timeout 30s --actors-service x \
+        --reminders-service x --disable-builtin-k8s-secret-store --components-path c \
+        -dapr-listen-addresses 127.0.0.1 true";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let mut bindery = Running::sidecar(&components, &flags);
+    bindery.wait_until_ready();
+    let log = bindery.log();
+    assert!(
+        log.contains("Flag --components-path has been deprecated, use --resources-path"),
+        "{log}"
+    );
+    assert!(
+        log.contains("these words belong to no flag and are ignored: true"),
+        "{log}"
+    );
+    assert!(
+        log.contains("dapr initialized. Status: Running. Init Elapsed "),
+        "{log}"
+    );
+    assert_eq!(bindery.interrupt(), Some(0), "{}", bindery.log());
+}
+
+#[test]
+fn waiting_ends_when_the_sidecar_can_be_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let bindery = Running::sidecar(&components, &[]);
+    let output = run(&["--wait", "--dapr-http-port", &bindery.http_port.to_string()]);
+    assert!(output.status.success());
+    assert_eq!(bindery.get("/v1.0/healthz/outbound").status, 204);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let first = Running::sidecar(&components, &[]);
+    first.wait_until_ready();
+    let port = first.http_port.to_string();
+    let output = run(&["--app-id", "second", "--dapr-http-port", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains(&port) && said.contains("--dapr-http-port"),
+        "{said}"
+    );
+}
+
+#[test]
+fn signals_end_it_cleanly_also_while_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    for name in ["INT", "TERM"] {
+        let mut bindery = Running::sidecar(&components, &[]);
+        bindery.wait_until_ready();
+        signal(bindery.id(), name);
+        assert_eq!(bindery.wait(), Some(0), "{}", bindery.log());
+        assert!(
+            bindery.log().contains("Daprd shutdown gracefully"),
+            "{}",
+            bindery.log()
+        );
+    }
+    // Waiting for its app, which never comes.
+    let mut bindery = Running::sidecar(&components, &["--app-port", &free_port().to_string()]);
+    bindery.wait_for_log("This will block until the app is listening on that port.");
+    assert_eq!(bindery.get("/v1.0/healthz/outbound").status, 204);
+    assert_eq!(bindery.get("/v1.0/healthz").status, 500);
+    assert_eq!(bindery.interrupt(), Some(0), "{}", bindery.log());
+}
+
+#[test]
+fn log_lines_are_the_references_as_text_as_json_and_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let mut bindery = Running::sidecar(&components, &[]);
+    bindery.wait_until_ready();
+    bindery.interrupt();
+    let log = bindery.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("Status: Running"))
+        .unwrap();
+    assert!(line.starts_with("time=\"20"), "{line}");
+    assert!(
+        line.contains(" level=info msg=\"dapr initialized. Status: Running. "),
+        "{line}"
+    );
+    assert!(line.contains(" app_id=test instance="), "{line}");
+    assert!(line.contains(" scope=dapr.runtime type=log ver="), "{line}");
+
+    let mut bindery = Running::sidecar(&components, &["--log-as-json"]);
+    bindery.wait_until_ready();
+    bindery.interrupt();
+    for line in bindery.log().lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).expect(line);
+        for key in [
+            "app_id", "instance", "level", "msg", "scope", "time", "type", "ver",
+        ] {
+            assert!(entry[key].is_string(), "{key} in {line}");
+        }
+    }
+
+    let file = folder.path().join("log");
+    let mut bindery = Running::sidecar(&components, &["--log-file", file.to_str().unwrap()]);
+    bindery.wait_until_ready();
+    bindery.interrupt();
+    assert_eq!(bindery.log(), "");
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("Daprd shutdown gracefully")
+    );
+}
+
+#[test]
+fn it_starts_with_an_empty_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let port = free_port();
+    let mut command = Command::new(binary());
+    command
+        .env_clear()
+        .args(["--app-id", "test", "--dapr-http-port", &port.to_string()])
+        .arg("--resources-path")
+        .arg(&components);
+    let mut bindery = Running::start(command, port, 0);
+    bindery.wait_until_ready();
+    assert_eq!(bindery.interrupt(), Some(0));
+}
+
+#[test]
+fn an_apps_exit_code_its_output_and_its_environment_are_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let script = folder.path().join("app.sh");
+    let lines = "echo out $APP_ID $APP_PORT $DAPR_HTTP_PORT $APP_PROTOCOL\necho err >&2\nexit 7\n";
+    std::fs::write(&script, lines).unwrap();
+    let mut bindery = Running::run(&components, &format!("sh {}", script.display()));
+    assert_eq!(bindery.wait(), Some(7), "{}", bindery.log());
+    let out = format!(
+        "== APP == out test {} {} http\n",
+        bindery.app_port, bindery.http_port
+    );
+    assert!(bindery.log().contains(&out), "{}", bindery.log());
+    assert!(
+        bindery.log().contains("== APP == err\n"),
+        "{}",
+        bindery.log()
+    );
+    assert!(
+        bindery.log().contains("== BINDERY == time="),
+        "{}",
+        bindery.log()
+    );
+    assert!(
+        !bindery.log().contains('\u{1b}'),
+        "no colour where no terminal is"
+    );
+}
+
+#[test]
+fn nothing_that_the_app_started_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let pid_file = folder.path().join("pid");
+    let app = format!("sh -c 'sleep 300 & echo $! > {}; wait'", pid_file.display());
+    let mut bindery = Running::run(&components, &app);
+    let started = || std::fs::read_to_string(&pid_file).is_ok_and(|pid| pid.ends_with('\n'));
+    wait_for("the app", std::time::Duration::from_secs(20), started);
+    let pid: u32 = std::fs::read_to_string(&pid_file)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    bindery.interrupt();
+    wait_for(
+        "its child to end",
+        std::time::Duration::from_secs(10),
+        || {
+            // A zombie that nobody has reaped yet runs no more.
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .map_or(true, |stat| stat.contains(") Z "))
+        },
+    );
+}
+
+#[test]
+fn an_app_that_cannot_be_started_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let port = free_port();
+    let mut command = Command::new(binary());
+    command
+        .args([
+            "run",
+            "--app-id",
+            "test",
+            "--dapr-http-port",
+            &port.to_string(),
+        ])
+        .arg("--resources-path")
+        .arg(&components)
+        .args(["--", "no-such-program", "x"]);
+    let mut bindery = Running::start(command, port, 0);
+    assert_eq!(bindery.wait(), Some(1));
+    assert!(
+        bindery
+            .log()
+            .contains("the app could not be started: no-such-program"),
+        "{}",
+        bindery.log()
+    );
+}

@@ -1,0 +1,10 @@
+//! The sidecar as a process, seen from outside: its command line, its API, its way to the app,
+//! its resources. No server is needed for any of it.
+
+mod app_channel;
+mod command_line;
+mod demo;
+mod http_api;
+mod resources;
+mod support;
+mod whole_path;
