@@ -4,6 +4,7 @@
 //! connections to single nodes. It never sends a command twice: whether it may be sent again is
 //! decided here, where it is known whether it was executed.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bindery_contract::{Clock, OpenError, Sent};
@@ -20,9 +21,10 @@ use redis::{
 };
 
 use crate::address::Address;
+use crate::auth::Credentials;
 use crate::connect::keepalive;
 use crate::errors::{Answer, Failure, on_open};
-use crate::target::{Credentials, Target};
+use crate::target::Target;
 
 /// How long a node may leave what was sent unacknowledged before its connection counts as broken.
 #[cfg(target_os = "linux")]
@@ -32,7 +34,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// Connections to the nodes of a cluster, opened by whoever needs them, on one thread.
 pub(crate) struct Cluster {
-    connection: ClusterConnection,
+    /// Replaced as a whole when the credentials change.
+    connection: Mutex<ClusterConnection>,
     name: String,
     clock: Clock,
     patience: Duration,
@@ -46,11 +49,22 @@ impl Cluster {
     ) -> Result<Self, OpenError> {
         let connection = connect(target, credentials).await?;
         Ok(Self {
-            connection,
+            connection: Mutex::new(connection),
             name: target.servers.to_string(),
             clock,
             patience: target.limits.answer.unwrap_or(SIGN_OF_LIFE),
         })
+    }
+
+    /// Opens everything anew with what is valid now. Calls under way end where they are.
+    pub(crate) async fn renew(
+        &self,
+        target: &Target,
+        credentials: Option<&Credentials>,
+    ) -> Result<(), OpenError> {
+        let connection = connect(target, credentials).await?;
+        *self.lock() = connection;
+        Ok(())
     }
 
     /// Does what a call asks.
@@ -76,7 +90,7 @@ impl Cluster {
     }
 
     async fn send(&self, command: &Cmd) -> RedisResult<Value> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.lock().clone();
         let error = match connection
             .req_packed_command(command)
             .await
@@ -96,12 +110,18 @@ impl Cluster {
             MultipleNodeRoutingInfo::AllNodes,
             Some(ResponsePolicy::OneSucceeded),
         ));
-        let mut connection = self.connection.clone();
+        let mut connection = self.lock().clone();
         let ping = connection.route_command(redis::cmd("PING"), anyone);
         self.clock
             .timeout(self.patience, ping)
             .await
             .is_some_and(|reply| reply.is_ok())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ClusterConnection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

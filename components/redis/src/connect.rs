@@ -12,11 +12,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::address::Address;
+use crate::auth::Credentials;
 use crate::cluster::Cluster;
 use crate::errors::{is_tls, on_open};
 use crate::link::Link;
 use crate::node::{Node, Role};
-use crate::target::{Credentials, Sentinels, Servers, Target};
+use crate::target::{Sentinels, Servers, Target};
 
 /// Opens connections to what the settings name. They live on the thread that opens them.
 #[derive(Clone)]
@@ -27,9 +28,11 @@ pub(crate) struct Connector {
 
 impl Connector {
     /// Opens a connection and sees whether it can be used.
-    pub(crate) async fn connect(&self) -> Result<Link, OpenError> {
+    pub(crate) async fn connect(
+        &self,
+        credentials: Option<&Credentials>,
+    ) -> Result<Link, OpenError> {
         let target = &*self.target;
-        let credentials = target.credentials.as_ref();
         match &target.servers {
             Servers::Node(address) => {
                 let node = self.node(address, credentials, target.db).await?;
@@ -45,6 +48,24 @@ impl Connector {
                 let cluster = Cluster::open(target, credentials, self.clock.clone()).await?;
                 Ok(Link::Cluster(cluster))
             }
+        }
+    }
+
+    /// Logs in anew, with what is valid now.
+    pub(crate) async fn renew(
+        &self,
+        link: &Link,
+        credentials: Option<&Credentials>,
+    ) -> Result<(), OpenError> {
+        match (link, credentials) {
+            (Link::Node(_), None) => Ok(()),
+            (Link::Node(node), Some(credentials)) => {
+                let address = &node.address;
+                let greeting = self.answer_within(address, node.authenticate(credentials));
+                let why = |why: &str| cannot_connect(address, why);
+                greeting.await?.map_err(|error| on_open(error, why))
+            }
+            (Link::Cluster(cluster), credentials) => cluster.renew(&self.target, credentials).await,
         }
     }
 

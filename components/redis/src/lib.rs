@@ -2,6 +2,7 @@
 //! cluster.
 
 mod address;
+mod auth;
 mod cluster;
 mod connect;
 mod errors;
@@ -57,14 +58,16 @@ impl Binding for Redis {
     }
 
     async fn open(settings: RedisSettings, cx: OpenContext) -> Result<Opened, OpenError> {
+        let target = Arc::new(Target::of(&settings).map_err(OpenError::invalid)?);
+        let login = target.proof.log_in(&cx).await?;
         let connector = Connector {
-            target: Arc::new(Target::of(&settings).map_err(OpenError::invalid)?),
+            target,
             clock: cx.clock().clone(),
         };
         // Whether it works is known now; each worker opens a connection of its own when needed.
-        connector.connect().await?;
+        connector.connect(login.clone().now().as_ref()).await?;
         Ok(Opened::per_thread(move |thread| {
-            Replica::open(connector.clone(), cx.clone(), thread)
+            Replica::open(connector.clone(), login.clone(), cx.clone(), thread)
         }))
     }
 }

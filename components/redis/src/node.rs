@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::address::Address;
+use crate::auth::Credentials;
 use crate::errors::{Answer, Failure};
-use crate::target::Credentials;
 
 /// How many calls may wait to be written.
 const WAITING: usize = 1024;

@@ -11,6 +11,7 @@ use bindery_contract::{
 use redis::{Cmd, Value};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::auth::Login;
 use crate::connect::Connector;
 use crate::errors::Failure;
 use crate::link::Link;
@@ -29,14 +30,16 @@ type Outcome<T> = Result<T, InvokeError>;
 impl Redis {
     pub(crate) async fn open(
         connector: Connector,
+        mut login: Login,
         binding: OpenContext,
         thread: ReplicaContext,
     ) -> Result<Self, OpenError> {
-        let link = Arc::new(connector.connect().await?);
-        let care = care(Arc::clone(&link), binding);
+        let link = Arc::new(connector.connect(login.now().as_ref()).await?);
+        let target = Arc::clone(&connector.target);
+        let care = care(Arc::clone(&link), connector, login, binding);
         Ok(Self {
             link,
-            target: connector.target,
+            target,
             clock: thread.clock,
             _care: AbortOnDropHandle::new(thread.runtime.spawn(care)),
         })
@@ -174,8 +177,18 @@ fn not_to_be_repeated(error: InvokeError) -> InvokeError {
 }
 
 /// Looks after a connection for as long as it is used: that it broke is news before the next
-/// call finds out.
-async fn care(link: Arc<Link>, binding: OpenContext) {
-    link.closed().await;
-    binding.report_disconnected("the server closed the connection");
+/// call finds out, and who logs in with tokens logs in with each one.
+async fn care(link: Arc<Link>, connector: Connector, mut login: Login, binding: OpenContext) {
+    loop {
+        tokio::select! {
+            () = link.closed() => {
+                return binding.report_disconnected("the server closed the connection");
+            }
+            () = login.changed() => {
+                if let Err(error) = connector.renew(&link, login.now().as_ref()).await {
+                    return binding.report_disconnected(error);
+                }
+            }
+        }
+    }
 }

@@ -63,6 +63,43 @@ pub struct RedisSettings {
     #[serde(default)]
     pub client_key: Secret,
 
+    /// Whether the password is a token that an identity provider gives to who can sign for
+    /// `oidcClientID` (`private_key_jwt`, RFC 7523). It is replaced before it ends. Cannot be used
+    /// with `redisPassword`; `redisUsername` is the user at Redis.
+    #[serde(default, rename = "useOIDC")]
+    pub use_oidc: bool,
+    /// Where the token is asked for, an http or https URL; needed with `useOIDC`.
+    #[serde(default)]
+    #[schemars(extend("examples" = ["https://login.example.com/oauth2/token"]))]
+    pub oidc_token_endpoint: String,
+    /// Who the binding is to the identity provider; needed with `useOIDC`.
+    #[serde(default, rename = "oidcClientID")]
+    pub oidc_client_id: String,
+    /// The certificate of `oidcClientAssertionKey`, as PEM; needed with `useOIDC`.
+    #[serde(default)]
+    pub oidc_client_assertion_cert: String,
+    /// The RSA key that signs for `oidcClientID`, as PEM; needed with `useOIDC`.
+    #[serde(default)]
+    pub oidc_client_assertion_key: Secret,
+    /// The `resource` that the token shall be for. Default: none is asked for.
+    #[serde(default)]
+    pub oidc_resource: String,
+    /// The `audience` of the token, and of what is signed. Default: none, and
+    /// `oidcTokenEndpoint`.
+    #[serde(default)]
+    pub oidc_audience: String,
+    /// The scopes of the token, separated by commas. Default `openid`, which any client has:
+    /// better name one that only Redis is for.
+    #[serde(default)]
+    pub oidc_scopes: String,
+    /// The `kid` by which the identity provider finds the certificate. Default: none is sent.
+    #[serde(default)]
+    pub oidc_kid: String,
+    /// The authority that vouches for `oidcTokenEndpoint`, as PEM. Default: those that the
+    /// system trusts.
+    #[serde(default, rename = "oidcCACert")]
+    pub oidc_ca_cert: String,
+
     /// How often a command is sent again that the server turned away for the moment (LOADING,
     /// TRYAGAIN, CLUSTERDOWN, MASTERDOWN, a slot that moves). -1 is never, 0 the default of 3.
     /// Such a command was not executed; one whose connection broke is never sent again here.

@@ -10,13 +10,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::address::Address;
+use crate::auth::{Credentials, Proof};
 use crate::retries::Retries;
 use crate::settings::{RedisSettings, RedisType};
 
 /// Where the servers are, and how they are talked to.
 pub(crate) struct Target {
     pub servers: Servers,
-    pub credentials: Option<Credentials>,
+    pub proof: Proof,
     /// The number of the database; 0 in a cluster.
     pub db: i64,
     pub tls: Option<Tls>,
@@ -43,14 +44,6 @@ pub(crate) struct Sentinels {
     pub master: String,
     /// What they want to see; the servers may want something else.
     pub credentials: Option<Credentials>,
-}
-
-/// Who one says one is, and the proof.
-#[derive(Clone, Debug)]
-pub(crate) struct Credentials {
-    /// `None` is the server's default user, and the form of AUTH that names none.
-    pub username: Option<String>,
-    pub password: Secret,
 }
 
 /// How connections are encrypted.
@@ -90,7 +83,7 @@ impl Target {
         };
         Ok(Self {
             servers,
-            credentials: Credentials::of(&settings.redis_username, &settings.redis_password),
+            proof: Proof::of(settings)?,
             db,
             tls,
             limits: Limits {
@@ -165,17 +158,6 @@ impl fmt::Display for Servers {
             write!(f, "{comma}{address}")?;
         }
         Ok(())
-    }
-}
-
-impl Credentials {
-    /// `None` without a password, as in the reference: a user alone cannot authenticate.
-    pub(crate) fn of(username: &str, password: &Secret) -> Option<Self> {
-        let username = (!username.is_empty()).then(|| username.to_owned());
-        (!password.is_empty()).then(|| Self {
-            username,
-            password: password.clone(),
-        })
     }
 }
 

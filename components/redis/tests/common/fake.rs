@@ -46,6 +46,11 @@ impl Fake {
         self.address.clone()
     }
 
+    /// The commands so far, each with its arguments.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
     /// How often a command came.
     pub fn count(&self, command: &str) -> usize {
         let seen = self.seen.lock().unwrap();
@@ -64,6 +69,7 @@ async fn serve(
     let mut stream = BufReader::new(stream);
     loop {
         let command = read(&mut stream).await?;
+        seen.lock().unwrap().push(command.clone());
         let reply = match command.split(' ').next().unwrap_or_default() {
             "PING" => "+PONG".to_owned(),
             "AUTH" | "CLIENT" => "+OK".to_owned(),
@@ -71,7 +77,6 @@ async fn serve(
             "CLUSTER" => format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}"),
             _ => {
                 let error = errors.lock().unwrap().pop_front().unwrap_or_default();
-                seen.lock().unwrap().push(command);
                 match error {
                     "" => ":1".to_owned(),
                     HANG_UP => return Ok(()),

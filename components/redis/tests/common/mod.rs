@@ -9,6 +9,7 @@ use bindery_testkit::stand::{Stand, on_a_stand};
 use bindery_testkit::{FailureClass, Limits};
 
 pub mod fake;
+pub mod identity;
 
 /// The component's name.
 pub const NAME: &str = "subject";

@@ -1,0 +1,153 @@
+//! OIDC with `private_key_jwt`: the client signs who it is, and the endpoint gives it a token
+//! (RFC 7523). The token is the password.
+
+use std::time::UNIX_EPOCH;
+
+use bindery_contract::settings::SettingsError;
+use bindery_contract::{Clock, OpenError};
+use serde_json::json;
+
+use super::assertion::{AssertionKey, AssertionKeyError};
+use super::endpoint::{Endpoint, EndpointError};
+use super::{Credentials, Token};
+use crate::settings::RedisSettings;
+
+/// How long what the client signs is valid, in seconds.
+const ASSERTION_LIFETIME: u64 = 60;
+
+/// How a token is asked for.
+pub(crate) struct Oidc {
+    endpoint: Endpoint,
+    key: AssertionKey,
+    client_id: String,
+    /// The user at Redis; `None` is the default user.
+    username: Option<String>,
+    /// Who the assertion is for: the endpoint, or who the settings say.
+    audience: String,
+    /// What the form has besides the assertion.
+    form: Vec<(&'static str, String)>,
+    key_id: Option<String>,
+}
+
+impl Oidc {
+    pub(super) fn of(settings: &RedisSettings) -> Result<Self, SettingsError> {
+        if !settings.redis_password.is_empty() {
+            let problem = "cannot be used with useOIDC: the token is the password";
+            return Err(SettingsError::new("redisPassword", problem));
+        }
+        let url = needed("oidcTokenEndpoint", &settings.oidc_token_endpoint)?;
+        let client_id = needed("oidcClientID", &settings.oidc_client_id)?;
+        let certificate = needed(
+            "oidcClientAssertionCert",
+            &settings.oidc_client_assertion_cert,
+        )?;
+        let key = settings.oidc_client_assertion_key.expose();
+        let key = needed("oidcClientAssertionKey", key)?;
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let audience = some(&settings.oidc_audience);
+        let form = [
+            ("audience", audience.clone()),
+            ("resource", some(&settings.oidc_resource)),
+            ("scope", Some(scopes(&settings.oidc_scopes))),
+        ];
+        Ok(Self {
+            endpoint: endpoint(url, &settings.oidc_ca_cert)?,
+            key: AssertionKey::of(certificate, key).map_err(blamed)?,
+            client_id: client_id.to_owned(),
+            username: some(&settings.redis_username),
+            audience: audience.unwrap_or_else(|| url.to_owned()),
+            form: form
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+            key_id: some(&settings.oidc_kid),
+        })
+    }
+
+    pub(super) async fn fetch(&self, clock: &Clock) -> Result<Token, OpenError> {
+        let assertion = self.assertion(clock).map_err(OpenError::invalid)?;
+        let mut form = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.client_id),
+            (
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ),
+            ("client_assertion", &assertion),
+        ];
+        form.extend(
+            self.form
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        let grant = self.endpoint.ask(&form, clock).await?;
+        Ok(Token {
+            credentials: Credentials {
+                username: self.username.clone(),
+                password: grant.token,
+            },
+            lifetime: grant.lifetime,
+        })
+    }
+
+    fn assertion(&self, clock: &Clock) -> Result<String, AssertionKeyError> {
+        let now = clock
+            .wall()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let mut header = json!({});
+        if let Some(key_id) = &self.key_id {
+            header["kid"] = key_id.as_str().into();
+        }
+        let claims = json!({
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": self.audience,
+            "iat": now,
+            "nbf": now,
+            "exp": now + ASSERTION_LIFETIME,
+            "jti": uuid::Uuid::new_v4().to_string(),
+        });
+        self.key.sign(header, &claims)
+    }
+}
+
+fn needed<'a>(key: &str, value: &'a str) -> Result<&'a str, SettingsError> {
+    if value.is_empty() {
+        return Err(SettingsError::new(key, "is needed with useOIDC"));
+    }
+    Ok(value)
+}
+
+fn endpoint(url: &str, authority: &str) -> Result<Endpoint, SettingsError> {
+    let authority = (!authority.is_empty()).then_some(authority);
+    Endpoint::new(url, authority).map_err(|error| {
+        let key = match &error {
+            EndpointError::Url | EndpointError::Http(_) => "oidcTokenEndpoint",
+            EndpointError::Tls(_) => "oidcCACert",
+        };
+        SettingsError::new(key, error)
+    })
+}
+
+fn blamed(error: AssertionKeyError) -> SettingsError {
+    let key = match error {
+        AssertionKeyError::Certificate(_) => "oidcClientAssertionCert",
+        AssertionKeyError::Key(_) | AssertionKeyError::Mismatch => "oidcClientAssertionKey",
+    };
+    SettingsError::new(key, error)
+}
+
+/// The scopes as a form has them; without any there is `openid`.
+fn scopes(list: &str) -> String {
+    let scopes: Vec<_> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+        .collect();
+    if scopes.is_empty() {
+        return "openid".into();
+    }
+    scopes.join(" ")
+}
