@@ -2,6 +2,7 @@
 //! they are dropped. A service that runs already is never touched.
 
 mod kafka;
+mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
@@ -9,7 +10,8 @@ mod redis;
 use std::path::PathBuf;
 
 pub use self::kafka::{Kafka, KafkaSecurity};
-pub use self::postgres::Postgres;
+pub use self::pgbouncer::PgBouncer;
+pub use self::postgres::{Postgres, PostgresOptions};
 pub use self::process::Process;
 pub use self::redis::{Redis, RedisCluster, RedisFailover, RedisOptions};
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -17,7 +18,19 @@ const NOBODY: u32 = 65_534;
 /// A `PostgreSQL` server with a user `tester`, password `secret`, and a database `tester`.
 pub struct Postgres {
     process: Process,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+/// How it is set up.
+#[derive(Clone, Default)]
+pub struct PostgresOptions {
+    /// Whether it also speaks TLS, with a certificate of this authority for `localhost`; it
+    /// trusts clients' certificates of the same authority.
+    pub tls: Option<Arc<Authority>>,
+    /// Lines of `pg_hba.conf` instead of those that ask everybody for a password.
+    pub access: Vec<String>,
+    /// Further settings, `name=value`.
+    pub settings: Vec<String>,
 }
 
 impl Postgres {
@@ -26,18 +39,14 @@ impl Postgres {
     /// # Panics
     /// When it is not installed or does not start.
     pub fn start() -> Self {
-        Self::launch(None)
+        Self::with(PostgresOptions::default())
     }
 
-    /// A server that also speaks TLS, with a certificate of this authority for `localhost`.
+    /// A server that is set up like this.
     ///
     /// # Panics
     /// When it is not installed or does not start.
-    pub fn with_tls(authority: &Authority) -> Self {
-        Self::launch(Some(authority))
-    }
-
-    fn launch(authority: Option<&Authority>) -> Self {
+    pub fn with(options: PostgresOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folders = versions();
         let variable = "BINDERY_TEST_POSTGRES";
@@ -70,12 +79,19 @@ impl Postgres {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let mut settings = vec![
+        if !options.access.is_empty() {
+            let own_socket = String::from("local all all trust");
+            let lines: Vec<String> = [own_socket].into_iter().chain(options.access).collect();
+            std::fs::write(data.join("pg_hba.conf"), lines.join("\n") + "\n")
+                .expect("our own folder");
+        }
+        let mut settings = options.settings;
+        settings.extend([
             "fsync=off".to_owned(),
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", folder.path().display()),
-        ];
-        if let Some(authority) = authority {
+        ]);
+        if let Some(authority) = &options.tls {
             let signed = authority.sign("localhost");
             let file = |name: &str, pem: &str| {
                 let path = crate::certs::write(folder.path(), name, pem);
@@ -88,6 +104,10 @@ impl Postgres {
                 file("cert.pem", &signed.certificate)
             ));
             settings.push(format!("ssl_key_file={}", file("key.pem", &signed.key)));
+            settings.push(format!(
+                "ssl_ca_file={}",
+                file("ca.pem", &authority.certificate())
+            ));
         }
         let port = ports::free();
         let log = folder.path().join("log");
@@ -101,27 +121,18 @@ impl Postgres {
             }
             command
         });
-        let mut postgres = Self {
-            process,
-            _folder: folder,
-        };
+        let postgres = Self { process, folder };
         postgres.create_database();
         postgres
     }
 
-    fn create_database(&mut self) {
+    fn create_database(&self) {
         let folders = versions();
         let createdb = program("BINDERY_TEST_POSTGRES", "createdb", &folders);
         let made = Command::new(createdb)
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &self.port().to_string(),
-                "-U",
-                "tester",
-                "tester",
-            ])
+            .arg("-h")
+            .arg(self.socket_folder())
+            .args(["-p", &self.port().to_string(), "-U", "tester", "tester"])
             .env("PGPASSWORD", "secret")
             .output()
             .expect("createdb can be run");
@@ -140,6 +151,11 @@ impl Postgres {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.process.port()
+    }
+
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 
@@ -182,13 +198,13 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
-fn own(path: &Path) {
+pub(super) fn own(path: &Path) {
     if is_root() {
         chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do this");
     }
 }
 
-fn as_nobody(mut command: Command) -> Command {
+pub(super) fn as_nobody(mut command: Command) -> Command {
     if is_root() {
         command.uid(NOBODY).gid(NOBODY).env("HOME", "/");
     }

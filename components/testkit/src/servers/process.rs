@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A server's process, killed when it is dropped.
 pub struct Process {
     name: String,
-    command: Box<dyn Fn() -> Command + Send>,
+    command: Box<dyn Fn() -> Command + Send + Sync>,
     port: u16,
     log: PathBuf,
     child: Option<Child>,
@@ -26,7 +26,7 @@ impl Process {
         name: &str,
         port: u16,
         log: PathBuf,
-        command: impl Fn() -> Command + Send + 'static,
+        command: impl Fn() -> Command + Send + Sync + 'static,
     ) -> Self {
         let mut process = Self {
             name: name.into(),

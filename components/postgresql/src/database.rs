@@ -1,0 +1,205 @@
+//! The database, as calls see it: a connection for each, and an end to what nobody waits for.
+
+use std::time::Duration;
+
+use bindery_contract::{
+    Cause, Clock, Deadline, Instant, InvokeError, OpenContext, OpenError, Sent,
+};
+use deadpool_postgres::{Object, Pool, PoolError, TimeoutType, Timeouts};
+use jiff::tz::TimeZone;
+use tokio::runtime::Handle;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::{Condition, acquire_error, open_error};
+use crate::json::Writer;
+use crate::pool::{keep, pool};
+use crate::sql;
+use crate::statement::{Outcome, Request, Statements};
+use crate::target::Target;
+
+/// How long it may take to tell the server that nobody waits for a statement any more.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
+/// How long it may take to find out whether the server is there whose connection broke.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A database, connected.
+pub(crate) struct Database {
+    pool: Pool,
+    statements: Statements,
+    canceller: Canceller,
+}
+
+impl Database {
+    /// Makes the first connection and sees that it answers.
+    pub(crate) async fn open(
+        target: &Target,
+        tls: MakeRustlsConnect,
+        zone: TimeZone,
+        cx: &OpenContext,
+    ) -> Result<Self, OpenError> {
+        let pool = pool(target, &tls, cx);
+        let first = pool.get().await;
+        let first = first.map_err(|error| open_error("unable to connect to the DB", error))?;
+        // An empty statement: a pooler answers it only when it has a server.
+        let ping = cx
+            .clock()
+            .timeout(target.timeout, first.batch_execute(""))
+            .await;
+        let answer = match ping {
+            Some(answer) => answer.map_err(PoolError::Backend),
+            None => Err(PoolError::Timeout(TimeoutType::Create)),
+        };
+        answer.map_err(|error| open_error("failed to ping the DB", error))?;
+        drop(first);
+        cx.spawn(keep(pool.clone(), target.limits, cx.clock().clone()));
+        Ok(Self {
+            pool,
+            statements: Statements::new(target.mode, Writer::new(zone)),
+            canceller: Canceller {
+                tls,
+                clock: cx.clock().clone(),
+                runtime: cx.runtime().clone(),
+            },
+        })
+    }
+
+    /// Runs a statement. When the deadline comes, or this future is dropped, the server is told
+    /// to stop it.
+    pub(crate) async fn run(
+        &self,
+        request: &Request,
+        deadline: Option<Instant>,
+    ) -> Result<Outcome, InvokeError> {
+        let clock = &self.canceller.clock;
+        let deadline = deadline.map_or(Deadline::NONE, Deadline::at);
+        let object = deadline.limit(clock, self.pool.get()).await;
+        let object = object
+            .ok_or_else(no_connection_in_time)?
+            .map_err(acquire_error)?;
+        let lease = Lease {
+            object: Some(object),
+            canceller: &self.canceller,
+        };
+        let running = self.statements.run(lease.client(), request);
+        let outcome = deadline
+            .limit(clock, running)
+            .await
+            .ok_or_else(not_done_in_time)?;
+        let condition = outcome
+            .as_ref()
+            .err()
+            .map_or(Condition::Good, |fault| fault.connection);
+        if condition == Condition::Good {
+            lease.end(sql::begins_transaction(&request.sql));
+        } else {
+            drop(lease);
+        }
+        match outcome.map_err(|fault| fault.error) {
+            Err(InvokeError::Disconnected {
+                cause,
+                sent: Sent::Perhaps,
+            }) => Err(self.broken(cause).await),
+            outcome => outcome,
+        }
+    }
+
+    /// A connection broke under a statement. If the server is there, that is no more than this
+    /// call's bad luck, or its own doing; only if it is not, the binding is disconnected.
+    async fn broken(&self, cause: Cause) -> InvokeError {
+        let cause = format!("{cause}; it is not known whether the statement was executed");
+        let timeouts = Timeouts {
+            wait: Some(Duration::ZERO),
+            create: Some(PROBE_WITHIN),
+            ..Timeouts::default()
+        };
+        match self.pool.timeout_get(&timeouts).await.err() {
+            None | Some(PoolError::Closed | PoolError::Timeout(TimeoutType::Wait)) => {
+                InvokeError::failed(cause)
+            }
+            Some(error) => match acquire_error(error) {
+                InvokeError::Disconnected { .. } => InvokeError::disconnected(cause, Sent::Perhaps),
+                InvokeError::Rejected { .. } => InvokeError::failed(cause),
+            },
+        }
+    }
+
+    /// Closes it for good. Statements that are running end in peace.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
+}
+
+fn no_connection_in_time() -> InvokeError {
+    InvokeError::failed(
+        "no connection became free before the call's deadline: statements take long, or maxConns \
+         is too small",
+    )
+}
+
+fn not_done_in_time() -> InvokeError {
+    InvokeError::failed(
+        "error executing query: the call's deadline passed, and the statement was cancelled",
+    )
+}
+
+/// A connection in use. Dropped before its statement has ended, it is not used again.
+struct Lease<'a> {
+    object: Option<Object>,
+    canceller: &'a Canceller,
+}
+
+impl Lease<'_> {
+    fn client(&self) -> &Object {
+        self.object
+            .as_ref()
+            .expect("it is taken out only at the end")
+    }
+
+    /// The statement has ended, and the connection is in order. It goes back to the pool, unless
+    /// a transaction may be open on it: that must not become the next caller's.
+    fn end(mut self, may_be_in_transaction: bool) {
+        let object = self.object.take();
+        if let (Some(object), true) = (object, may_be_in_transaction) {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            self.canceller.cancel(object);
+        }
+    }
+}
+
+/// Stops statements that nobody waits for.
+struct Canceller {
+    tls: MakeRustlsConnect,
+    clock: Clock,
+    runtime: Handle,
+}
+
+impl Canceller {
+    /// Tells the server to stop what runs on this connection, and closes it. Until then it counts
+    /// as one of the pool's, so that there are never more of them than allowed.
+    fn cancel(&self, object: Object) {
+        let (tls, clock) = (self.tls.clone(), self.clock.clone());
+        self.runtime.spawn(async move {
+            if !object.is_closed() {
+                let told = object.cancel_token();
+                let told = clock.timeout(CANCEL_WITHIN, told.cancel_query(tls)).await;
+                if !matches!(told, Some(Ok(()))) {
+                    tracing::warn!(
+                        "the server could not be told to stop a statement that nobody waits for"
+                    );
+                }
+            }
+            drop(Object::take(object));
+        });
+    }
+}

@@ -1,0 +1,145 @@
+//! The settings of `bindings.postgresql`.
+
+use bindery_contract::settings::{GoDuration, Secret};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Settings of `bindings.postgresql`.
+///
+/// Where the database is and who we are there comes from `connectionString`, from the settings
+/// beside it (`host`, `user` and so on, each of which wins over the string), or from both. The
+/// `PG*` environment variables, password files and service files of libpq are not read.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostgresSettings {
+    /// The database: libpq's keywords (`host=db user=app password='a b' dbname=orders`) or a URL
+    /// (`postgres://app:secret@db:5432/orders?sslmode=verify-full`). Required unless `host` or
+    /// `hostaddr` is set. Without a host in it, localhost.
+    ///
+    /// Besides libpq's keys it takes `pool_max_conns`, `pool_min_conns` (default 0),
+    /// `pool_max_conn_lifetime` (default 1h), `pool_max_conn_idle_time` (default 30m) and
+    /// `pool_health_check_period` (default 1m). A key that is none of these is a parameter of the
+    /// server, such as `search_path` or `statement_timeout`.
+    ///
+    /// `sslmode` is `disable`, `allow`, `prefer` (the default), `require`, `verify-ca` or
+    /// `verify-full`. Only the last two check the server's certificate, and `require` does, as
+    /// `verify-ca`, when there is a root certificate. `sslrootcert`, `sslcert` and `sslkey` are
+    /// paths of PEM files; without `sslrootcert` the system's authorities are trusted.
+    #[serde(default)]
+    #[schemars(extend("x-aliases" = ["url"]))]
+    pub connection_string: Option<Secret>,
+    /// The server's name, several separated by commas (tried in order), or the folder of its
+    /// Unix socket. Wins over the connection string.
+    pub host: Option<String>,
+    /// The server's IP address, which saves looking `host` up. Wins over the connection string.
+    pub hostaddr: Option<String>,
+    /// The server's port, 1 to 65535. Wins over the connection string; default 5432.
+    pub port: Option<String>,
+    /// The database's name. Wins over the connection string; default: that of the user.
+    pub database: Option<String>,
+    /// The user's name. Wins over the connection string; default: the user of this process.
+    pub user: Option<String>,
+    /// The user's password. Wins over the connection string.
+    pub password: Option<Secret>,
+    /// The path of a PEM file with the authorities that the server's certificate is checked
+    /// against. Wins over the connection string's `sslrootcert`. Checked only if `sslmode` is
+    /// `require` or stricter.
+    pub ssl_root_cert: Option<String>,
+    /// How long making a connection may take, 1s or more; the first one has to be there within
+    /// the component's `initTimeout`, too. It does not limit statements: their limit is that of
+    /// the call (resiliency, or the caller's deadline).
+    #[serde(default = "twenty_seconds")]
+    #[schemars(extend("x-aliases" = ["timeoutInSeconds"]))]
+    pub timeout: GoDuration,
+    /// How many connections there may be, 1 or more. A call that finds all of them busy waits.
+    /// 0 or less means the default: that of the connection string, else as many as there are
+    /// worker threads and at least 4.
+    #[serde(default)]
+    pub max_conns: i32,
+    /// After how long an unused connection is closed. 0 means the default: that of the
+    /// connection string, else 30m.
+    #[serde(default)]
+    pub connection_max_idle_time: GoDuration,
+    /// How statements are sent. Default: what `default_query_exec_mode` in the connection string
+    /// says, else `cache_statement`. Behind a pooler that gives each transaction another
+    /// connection (`PgBouncer`), choose `exec` or `simple_protocol`.
+    #[serde(default, deserialize_with = "query_exec_mode")]
+    pub query_exec_mode: Option<QueryExecMode>,
+    /// Signs in with a token of Microsoft Entra ID instead of a password. Not supported yet:
+    /// `true` is refused.
+    #[serde(default, rename = "useAzureAD")]
+    pub use_azure_ad: bool,
+    /// Signs in with a token of AWS IAM instead of a password. Not supported yet: `true` is
+    /// refused.
+    #[serde(default, rename = "useAWSIAM")]
+    pub use_aws_iam: bool,
+}
+
+/// How statements are sent. Values and rows are the same in all modes except where it says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryExecMode {
+    /// Each connection prepares a statement once and keeps it, at most 512: one round trip from
+    /// the second time on. A statement that went stale, because a table was changed, is prepared
+    /// anew without a word.
+    #[default]
+    CacheStatement,
+    /// The types of a statement's arguments are asked for once and kept, at most 512 of them;
+    /// the statement is then sent unnamed, in one round trip. After a change of the tables, a
+    /// statement may fail once.
+    CacheDescribe,
+    /// The statement is prepared and forgotten each time: two round trips, and always safe when
+    /// tables change.
+    DescribeExec,
+    /// One round trip with an unnamed statement; the server infers the types of the arguments,
+    /// which are sent as text. An argument that is a JSON array fits a JSON column only; for an
+    /// array of the database, send its text (`"{1,2}"`). A column of a type without a JSON form
+    /// (`money`, say) must be cast to text. So should an enum behind a pooler: what it is, is
+    /// looked up with a prepared statement the first time.
+    Exec,
+    /// The arguments are written into the statement, safely quoted; for those that are arrays,
+    /// the same holds as in `exec` mode. `exec` sends it by the
+    /// simple protocol, so that it may be several statements separated by `;`, of which the last
+    /// says how many rows were affected. `query` sends a single statement unnamed, as `exec`
+    /// mode does; of several it answers with the rows of the first, every value as text.
+    SimpleProtocol,
+}
+
+impl QueryExecMode {
+    /// All names, for error messages.
+    pub(crate) const NAMES: &'static str =
+        "cache_statement, cache_describe, describe_exec, exec, simple_protocol";
+
+    /// The mode by its name in settings.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "cache_statement" => Self::CacheStatement,
+            "cache_describe" => Self::CacheDescribe,
+            "describe_exec" => Self::DescribeExec,
+            "exec" => Self::Exec,
+            "simple_protocol" => Self::SimpleProtocol,
+            _ => return None,
+        })
+    }
+}
+
+fn twenty_seconds() -> GoDuration {
+    GoDuration::from_secs(20)
+}
+
+/// An empty value is the default, as in the reference.
+fn query_exec_mode<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<QueryExecMode>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match QueryExecMode::named(&name) {
+        Some(mode) => Ok(Some(mode)),
+        None => Err(serde::de::Error::custom(format!(
+            "invalid queryExecMode metadata value: {name}; it is one of {}",
+            QueryExecMode::NAMES
+        ))),
+    }
+}

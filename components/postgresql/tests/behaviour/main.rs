@@ -1,0 +1,10 @@
+//! What `bindings.postgresql` does, seen from outside, against real servers.
+
+mod connections;
+mod database;
+mod modes;
+mod operations;
+mod params;
+mod settings;
+mod tls;
+mod types;
