@@ -132,3 +132,81 @@ impl Node {
         self.closed.cancelled().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    async fn node() -> (Node, DuplexStream) {
+        let (ours, theirs) = duplex(1024);
+        let node = Node::over(ours, Address::new("h", 1)).await.unwrap();
+        (node, theirs)
+    }
+
+    /// Calls, and has the server answer with `line`, or close the connection.
+    async fn call(role: Role, line: Option<&str>) -> Result<Value, Failure> {
+        let (mut node, mut server) = node().await;
+        node.role = role;
+        let answer = async {
+            server.read_u8().await.unwrap();
+            match line {
+                Some(line) => server
+                    .write_all(format!("{line}\r\n").as_bytes())
+                    .await
+                    .unwrap(),
+                None => drop(server),
+            }
+        };
+        let command = redis::cmd("PING");
+        tokio::join!(node.call(&command), answer).0
+    }
+
+    #[tokio::test]
+    async fn a_command_was_certainly_not_sent_over_a_connection_that_was_closed_before() {
+        let (node, server) = node().await;
+        drop(server);
+        node.closed().await;
+        let outcome = node.call(&redis::cmd("PING")).await;
+        assert!(
+            matches!(outcome, Err(Failure::Lost { sent: Sent::No, .. })),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_may_have_been_sent_over_a_connection_that_breaks() {
+        let outcome = call(Role::Master, None).await;
+        assert!(
+            matches!(
+                outcome,
+                Err(Failure::Lost {
+                    sent: Sent::Perhaps,
+                    ..
+                })
+            ),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_demotion_is_news_unless_it_was_known() {
+        for (role, is_news) in [
+            (Role::Master, true),
+            (Role::Unknown, true),
+            (Role::Replica, false),
+        ] {
+            let outcome = call(role, Some("-READONLY no")).await;
+            let lost = matches!(outcome, Err(Failure::Lost { sent: Sent::No, .. }));
+            assert_eq!(lost, is_news, "{role:?} {outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_is_an_answer() {
+        let outcome = call(Role::Master, Some("-ERR no")).await;
+        assert!(matches!(outcome, Err(Failure::Answered(_))), "{outcome:?}");
+        assert_eq!(call(Role::Master, Some("+OK")).await.unwrap(), Value::Okay);
+    }
+}

@@ -100,6 +100,42 @@ pub struct RedisSettings {
     #[serde(default, rename = "oidcCACert")]
     pub oidc_ca_cert: String,
 
+    /// Whether the password is a token of Microsoft Entra ID, and the user the object id that it
+    /// names. It is replaced before it ends. Cannot be used with `redisUsername` or
+    /// `redisPassword`.
+    #[serde(default, rename = "useEntraID")]
+    pub use_entra_id: bool,
+    /// The tenant at Entra ID. Default for a workload identity: `AZURE_TENANT_ID`.
+    #[serde(default)]
+    pub azure_tenant_id: String,
+    /// Who the binding is to Entra ID. Default for a workload identity: `AZURE_CLIENT_ID`; for a
+    /// managed identity: the one of the machine.
+    #[serde(default)]
+    pub azure_client_id: String,
+    /// The secret of `azureClientId`.
+    #[serde(default)]
+    pub azure_client_secret: Secret,
+    /// The certificate of `azureClientId` and its RSA key, both as PEM in one text; PFX is not
+    /// supported.
+    #[serde(default)]
+    pub azure_certificate: Secret,
+    /// A file with what `azureCertificate` would have. Read again for each token.
+    #[serde(default)]
+    pub azure_certificate_file: String,
+    /// Not supported: write the key without a password.
+    #[serde(default)]
+    pub azure_certificate_password: Secret,
+    /// The cloud: `AzurePublicCloud`, `AzureChinaCloud` or `AzureUSGovernmentCloud`. Default: the
+    /// authority that `AZURE_AUTHORITY_HOST` names, else the public cloud.
+    #[serde(default)]
+    pub azure_environment: String,
+    /// The ways to prove who one is, the first of them that has what it needs is taken, separated
+    /// by commas: `clientcredentials`, `clientcertificate`, `workloadidentity`,
+    /// `managedidentity`, or `none`. Default: all, in this order. `spiffeworkloadidentity` and
+    /// `commandlineinterface` are not supported.
+    #[serde(default)]
+    pub azure_auth_methods: String,
+
     /// How often a command is sent again that the server turned away for the moment (LOADING,
     /// TRYAGAIN, CLUSTERDOWN, MASTERDOWN, a slot that moves). -1 is never, 0 the default of 3.
     /// Such a command was not executed; one whose connection broke is never sent again here.

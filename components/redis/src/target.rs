@@ -187,3 +187,103 @@ impl Tls {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bindery_contract::settings::{Conventions, Properties, decode};
+
+    use super::*;
+
+    fn target(settings: &[(&str, &str)]) -> Result<Target, String> {
+        let mut properties: Properties = [("redisHost", "a")].into_iter().collect();
+        for (name, value) in settings {
+            properties.set(*name, *value);
+        }
+        let decoded = decode::<RedisSettings>(&properties, Conventions::Strict);
+        let settings = decoded.map_err(|error| error.to_string())?.settings;
+        Target::of(&settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_limit_has_a_default_and_can_be_switched_off() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (setting, [dial, answer, write]) in [
+            (None, [seconds(5), seconds(3), None]),
+            (Some("0"), [seconds(5), seconds(3), None]),
+            (Some("2000"), [seconds(2); 3]),
+            (Some("2s"), [seconds(2); 3]),
+            (Some("-1"), [None; 3]),
+            (Some("-1s"), [None; 3]),
+        ] {
+            let names = ["dialTimeout", "readTimeout", "writeTimeout"];
+            let settings: Vec<_> = setting
+                .iter()
+                .flat_map(|value| names.map(|name| (name, *value)))
+                .collect();
+            let limits = target(&settings).unwrap().limits;
+            assert_eq!(
+                limits,
+                Limits {
+                    dial,
+                    answer,
+                    write
+                },
+                "{setting:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_servers_are_what_the_settings_say() {
+        for (settings, servers, db) in [
+            (&[("redisDB", "2")][..], "Node(a:6379)", 2),
+            (
+                &[
+                    ("redisType", "cluster"),
+                    ("redisDB", "2"),
+                    ("redisHost", "a,b:7"),
+                ],
+                "Cluster(a:6379,b:7)",
+                0,
+            ),
+            (
+                &[
+                    ("failover", "true"),
+                    ("sentinelMasterName", "m"),
+                    ("redisDB", "2"),
+                    ("redisType", "cluster"),
+                ],
+                "Sentinels(a:6379)",
+                2,
+            ),
+        ] {
+            let target = target(settings).unwrap();
+            let kind = match target.servers {
+                Servers::Node(_) => "Node",
+                Servers::Sentinels(_) => "Sentinels",
+                Servers::Cluster(_) => "Cluster",
+            };
+            assert_eq!(
+                (format!("{kind}({})", target.servers), target.db),
+                (servers.into(), db)
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_never_work_names_its_setting() {
+        for (settings, key) in [
+            (&[("redisHost", "a,b")][..], "redisHost"),
+            (&[("redisHost", "a!"), ("enableTLS", "true")], "redisHost"),
+            (&[("failover", "true")], "sentinelMasterName"),
+            (&[("redisDB", "-1")], "redisDB"),
+            (&[("redisMaxRetries", "-2")], "redisMaxRetries"),
+            (&[("redisType", "ring")], "redisType"),
+            (&[("poolSize", "many")], "poolSize"),
+            (&[("idleTimeout", "PT5M")], "idleTimeout"),
+        ] {
+            let error = target(settings).err().expect("an error");
+            assert!(error.contains(&format!("setting \"{key}\": ")), "{error}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bindery_contract::Role;
 use bindery_testkit::FailureClass;
@@ -163,11 +163,10 @@ fn a_token_is_replaced_before_it_ends_on_the_connections_that_are_open() {
                 (identity.questions().len() == 2).then_some(())
             })
             .await;
+        let deadline = stand.clock().now() + Duration::from_secs(30);
         while logins(&mut other).await < 3 {
-            stand
-                .clock()
-                .sleep(std::time::Duration::from_millis(10))
-                .await;
+            assert!(stand.clock().now() < deadline, "nobody logged in anew");
+            stand.clock().sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(connections(), 1, "no connection was opened for it");
         assert_eq!(restarts(stand), 0);

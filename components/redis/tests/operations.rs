@@ -232,3 +232,17 @@ fn a_user_may_do_what_the_server_lets_it() {
     });
     drop(server);
 }
+
+#[test]
+fn the_database_is_the_one_of_the_settings() {
+    let server = Redis::start();
+    let host = server.address();
+    with_binding(
+        &[("redisHost", &host), ("redisDB", "2")],
+        async move |stand| {
+            call(stand, "create", "x", &[("key", "k")]).await.unwrap();
+            assert_eq!(server.cli(&["-n", "2", "GET", "k"]).trim(), "x");
+            assert_eq!(server.cli(&["GET", "k"]).trim(), "");
+        },
+    );
+}

@@ -2,14 +2,13 @@
 
 mod common;
 
-use std::process::Command;
 use std::sync::Arc;
 
 use bindery_testkit::FailureClass;
 use bindery_testkit::certs::{Authority, write};
 use bindery_testkit::servers::{Redis, RedisCluster, RedisOptions};
 
-use self::common::{call, must_fail, on_stand, with_binding};
+use self::common::{call, is_alone, must_fail, on_stand, run_alone, with_binding};
 
 const K: [(&str, &str); 1] = [("key", "k")];
 /// Names the servers that a test finds when it runs in a process of its own.
@@ -23,34 +22,23 @@ fn options(client_certificates: bool) -> RedisOptions {
     }
 }
 
-/// Runs one of the ignored tests below in a process whose system trusts the authority.
-fn where_it_is_trusted(authority: &Authority, host: &str, test: &str) {
+/// Runs a test where the system trusts the authority.
+fn run_trusting(authority: &Authority, test: &str, host: &str) {
     let folder = tempfile::tempdir().unwrap();
     let certificate = write(folder.path(), "authority.pem", &authority.certificate());
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .env("SSL_CERT_FILE", certificate)
-        .env(SERVER, host)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
+    let certificate = certificate.to_str().unwrap();
+    run_alone(test, &[("SSL_CERT_FILE", certificate), (SERVER, host)]);
 }
 
 #[test]
 fn a_server_whose_authority_the_system_trusts_is_trusted() {
-    let options = options(false);
-    let server = Redis::with(options.clone());
-    let host = format!("localhost:{}", server.port());
-    where_it_is_trusted(&options.tls.unwrap(), &host, "trusting_one_server");
-}
-
-#[test]
-#[ignore = "runs in a process of its own"]
-fn trusting_one_server() {
+    let test = "a_server_whose_authority_the_system_trusts_is_trusted";
+    if !is_alone(test) {
+        let options = options(false);
+        let server = Redis::with(options.clone());
+        let host = format!("localhost:{}", server.port());
+        return run_trusting(&options.tls.unwrap(), test, &host);
+    }
     let host = std::env::var(SERVER).unwrap();
     with_binding(
         &[("redisHost", &host), ("enableTLS", "true")],
@@ -63,18 +51,12 @@ fn trusting_one_server() {
 
 #[test]
 fn a_cluster_whose_authority_the_system_trusts_is_trusted() {
-    let options = options(false);
-    let cluster = RedisCluster::with(&options);
-    where_it_is_trusted(
-        &options.tls.unwrap(),
-        &cluster.addresses(),
-        "trusting_a_cluster",
-    );
-}
-
-#[test]
-#[ignore = "runs in a process of its own"]
-fn trusting_a_cluster() {
+    let test = "a_cluster_whose_authority_the_system_trusts_is_trusted";
+    if !is_alone(test) {
+        let options = options(false);
+        let cluster = RedisCluster::with(&options);
+        return run_trusting(&options.tls.unwrap(), test, &cluster.addresses());
+    }
     let hosts = std::env::var(SERVER).unwrap();
     let settings = [
         ("redisHost", hosts.as_str()),
@@ -157,6 +139,27 @@ fn a_client_certificate_is_shown_where_the_server_wants_one() {
             ("clientKey", stranger.key.as_str()),
         ];
         must_fail(stand, &settings, FailureClass::Refused, "fatal alert").await;
+    });
+}
+
+#[test]
+fn the_nodes_of_a_cluster_are_shown_the_client_certificate_too() {
+    let options = options(true);
+    let cluster = RedisCluster::with(&options);
+    let client = options.tls.unwrap().sign("client");
+    let hosts = cluster.addresses();
+    let settings = [
+        ("redisHost", hosts.as_str()),
+        ("redisType", "cluster"),
+        ("enableTLS", "true"),
+        ("insecureSkipTLSVerify", "true"),
+        ("clientCert", client.certificate.as_str()),
+        ("clientKey", client.key.as_str()),
+    ];
+    with_binding(&settings, async |stand| {
+        for key in ["a", "b", "c"] {
+            assert_eq!(call(stand, "create", "1", &[("key", key)]).await, Ok(None));
+        }
     });
 }
 

@@ -1,15 +1,17 @@
 //! Signed JWTs by which a client says who it is (RFC 7515, RFC 7523).
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bindery_contract::Clock;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, Signer};
 use rustls::{Error, InconsistentKeys, SignatureScheme};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A certificate and its RSA key.
 #[derive(Debug)]
@@ -54,34 +56,79 @@ impl AssertionKey {
         let pair = Self {
             pair: Arc::new(pair),
         };
-        pair.signer().map(|_| pair)
+        pair.signer(Algorithm::Rs256).map(|_| pair)
     }
 
-    /// The JWT of a header, to which `alg` and `typ` are added, and claims.
-    pub(crate) fn sign(
+    /// The DER of the certificate.
+    pub(crate) fn certificate(&self) -> &[u8] {
+        self.pair
+            .cert
+            .first()
+            .map_or(&[], |certificate| certificate)
+    }
+
+    /// What `client` says of itself to `audience`, valid for `lifetime` from now. The header gets
+    /// its algorithm here.
+    pub(crate) fn vouch(
         &self,
-        mut header: Value,
-        claims: &Value,
+        (algorithm, mut header): (Algorithm, Value),
+        client: &str,
+        audience: &str,
+        lifetime: Duration,
+        clock: &Clock,
     ) -> Result<String, AssertionKeyError> {
-        header["alg"] = "RS256".into();
+        let now = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        header["alg"] = algorithm.name().into();
         header["typ"] = "JWT".into();
-        let [header, claims] = [&header, claims].map(|part| encode(part.to_string().as_bytes()));
+        let claims = json!({
+            "iss": client,
+            "sub": client,
+            "aud": audience,
+            "iat": now.as_secs(),
+            "nbf": now.as_secs(),
+            "exp": (now + lifetime).as_secs(),
+            "jti": uuid::Uuid::new_v4().to_string(),
+        });
+        let [header, claims] = [header, claims].map(|part| encode(part.to_string().as_bytes()));
         let signed = format!("{header}.{claims}");
-        let signature = self.signer()?.sign(signed.as_bytes());
+        let signature = self.signer(algorithm)?.sign(signed.as_bytes());
         let signature = signature.map_err(|error| AssertionKeyError::Key(error.to_string()))?;
         Ok(format!("{signed}.{}", encode(&signature)))
     }
 
-    /// RS256 is RSA with the padding of PKCS#1 1.5, over SHA-256: TLS has the same.
-    fn signer(&self) -> Result<Box<dyn Signer>, AssertionKeyError> {
-        let signer = self
-            .pair
-            .key
-            .choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]);
+    fn signer(&self, algorithm: Algorithm) -> Result<Box<dyn Signer>, AssertionKeyError> {
+        let signer = self.pair.key.choose_scheme(&[algorithm.scheme()]);
         signer.ok_or_else(|| AssertionKeyError::Key("it is of another kind".into()))
     }
 }
 
-fn encode(bytes: &[u8]) -> String {
+/// How a JWT is signed (RFC 7518).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Algorithm {
+    /// RSA with the padding of PKCS#1 1.5, over SHA-256.
+    Rs256,
+    /// RSA-PSS over SHA-256.
+    Ps256,
+}
+
+impl Algorithm {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+        }
+    }
+
+    /// TLS has the same signatures.
+    const fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::Rs256 => SignatureScheme::RSA_PKCS1_SHA256,
+            Self::Ps256 => SignatureScheme::RSA_PSS_SHA256,
+        }
+    }
+}
+
+/// Base64 as JWTs have it.
+pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }

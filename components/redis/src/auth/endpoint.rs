@@ -5,15 +5,21 @@ use std::time::Duration;
 use bindery_contract::settings::Secret;
 use bindery_contract::tls::{ClientTls, TlsError};
 use bindery_contract::{Chain, Clock, OpenError};
-use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, Url, redirect};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// How long an endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the endpoint of the machine itself may take to be there: it is near, or nowhere.
+const NEAR: Duration = Duration::from_secs(1);
+/// Says that a signed JWT comes as proof (RFC 7523).
+pub(crate) const CLIENT_ASSERTION: (&str, &str) = (
+    "client_assertion_type",
+    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+);
 /// How long a token is taken to be valid when nobody says.
-const LIFETIME: Duration = Duration::from_secs(5 * 60);
-/// A token is replaced after a day at the latest, whatever is said.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// Where tokens are given.
 pub(crate) struct Endpoint {
@@ -25,7 +31,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub token: Secret,
-    pub lifetime: Duration,
+    /// How long it is valid, where that is said.
+    pub lifetime: Option<Duration>,
 }
 
 /// Why an endpoint cannot be asked.
@@ -42,20 +49,29 @@ pub(crate) enum EndpointError {
 impl Endpoint {
     /// An endpoint that is trusted because of `authority`, as PEM, or because the system does.
     pub(crate) fn new(url: &str, authority: Option<&str>) -> Result<Self, EndpointError> {
-        let url = Url::parse(url).map_err(|_| EndpointError::Url)?;
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(EndpointError::Url);
-        }
         let tls = ClientTls {
             roots: authority,
             ..ClientTls::default()
         };
-        let http = Client::builder()
-            .tls_backend_preconfigured(tls.config()?)
-            // What proves who we are is for this endpoint only.
-            .redirect(redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .build()?;
+        let http = Client::builder().tls_backend_preconfigured(tls.config()?);
+        Self::with(url, http)
+    }
+
+    /// An endpoint of the machine itself: no proxy leads there.
+    pub(crate) fn of_machine(url: &str) -> Result<Self, EndpointError> {
+        let tls = ClientTls::default().config()?;
+        let http = Client::builder().tls_backend_preconfigured(tls);
+        Self::with(url, http.no_proxy().connect_timeout(NEAR))
+    }
+
+    fn with(url: &str, http: ClientBuilder) -> Result<Self, EndpointError> {
+        let url = Url::parse(url).map_err(|_| EndpointError::Url)?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(EndpointError::Url);
+        }
+        // What proves who we are is for this endpoint only.
+        let http = http.redirect(redirect::Policy::none());
+        let http = http.pool_max_idle_per_host(0).build()?;
         Ok(Self { url, http })
     }
 
@@ -65,7 +81,20 @@ impl Endpoint {
         form: &[(&str, &str)],
         clock: &Clock,
     ) -> Result<Grant, OpenError> {
-        self.answer(self.http.post(self.url.clone()).form(form), clock)
+        let request = self.http.post(self.url.clone()).form(form);
+        self.answer(request, clock).await
+    }
+
+    /// Asks with parameters in the URL, and a header.
+    pub(crate) async fn look(
+        &self,
+        query: &[(&str, &str)],
+        (name, value): (&str, &str),
+        clock: &Clock,
+    ) -> Result<Grant, OpenError> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut().extend_pairs(query);
+        self.answer(self.http.get(url).header(name, value), clock)
             .await
     }
 
@@ -107,15 +136,9 @@ enum Answer {
 struct Given {
     #[serde(default)]
     access_token: String,
-    expires_in: Option<Seconds>,
-}
-
-/// Some endpoints write the number as a text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Seconds {
-    Number(u64),
-    Text(String),
+    /// A number, or a text with one.
+    #[serde(default)]
+    expires_in: Value,
 }
 
 #[derive(Deserialize)]
@@ -154,13 +177,13 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Grant, Answer> {
     if given.access_token.is_empty() {
         return Err(Answer::No("there is no access_token in the answer".into()));
     }
-    let seconds = given.expires_in.and_then(|seconds| match seconds {
-        Seconds::Number(seconds) => Some(seconds),
-        Seconds::Text(text) => text.parse().ok(),
-    });
+    let seconds = match given.expires_in {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
     Ok(Grant {
         token: Secret::new(given.access_token),
-        lifetime: seconds.map_or(LIFETIME, Duration::from_secs).min(LONGEST),
+        lifetime: seconds.map(Duration::from_secs),
     })
 }
 
@@ -177,22 +200,20 @@ mod tests {
     #[test]
     fn a_token_is_read_however_its_life_is_written() {
         for (body, seconds) in [
-            (r#"{"access_token":"t","expires_in":3600}"#, 3600),
+            (r#"{"access_token":"t","expires_in":3600}"#, Some(3600)),
             (
                 r#"{"access_token":"t","expires_in":"3600","token_type":"Bearer"}"#,
-                3600,
+                Some(3600),
             ),
-            (r#"{"access_token":"t","expires_in":"soon"}"#, 300),
-            (r#"{"access_token":"t"}"#, 300),
-            (
-                r#"{"access_token":"t","expires_in":18446744073709551615}"#,
-                86400,
-            ),
+            (r#"{"access_token":"t","expires_in":"soon"}"#, None),
+            (r#"{"access_token":"t","expires_in":-1}"#, None),
+            (r#"{"access_token":"t"}"#, None),
         ] {
             let grant = answer(200, body).unwrap();
+            let lifetime = seconds.map(Duration::from_secs);
             assert_eq!(
-                (grant.token.expose(), grant.lifetime.as_secs()),
-                ("t", seconds),
+                (grant.token.expose(), grant.lifetime),
+                ("t", lifetime),
                 "{body}"
             );
         }

@@ -2,16 +2,19 @@
 
 mod assertion;
 mod endpoint;
+mod entra;
 mod oidc;
+mod token;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bindery_contract::settings::{Secret, SettingsError};
-use bindery_contract::{Clock, OpenContext, OpenError};
+use bindery_contract::{OpenContext, OpenError};
 use tokio::sync::watch;
 
+use self::entra::Entra;
 use self::oidc::Oidc;
+use self::token::{Source, keep_fresh};
 use crate::settings::RedisSettings;
 
 /// Who one says one is, and the proof.
@@ -41,25 +44,21 @@ pub(crate) enum Proof {
     Token(Arc<Source>),
 }
 
-/// Who gives tokens.
-pub(crate) enum Source {
-    Oidc(Oidc),
-}
-
-/// A token, put into the form that Redis takes.
-struct Token {
-    credentials: Credentials,
-    /// How long it is valid from when it was given.
-    lifetime: Duration,
-}
-
 impl Proof {
     pub(crate) fn of(settings: &RedisSettings) -> Result<Self, SettingsError> {
-        if settings.use_oidc {
-            return Ok(Self::Token(Arc::new(Source::Oidc(Oidc::of(settings)?))));
-        }
-        let (username, password) = (&settings.redis_username, &settings.redis_password);
-        Ok(Self::Fixed(Credentials::of(username, password)))
+        let source = match (settings.use_oidc, settings.use_entra_id) {
+            (true, true) => {
+                let problem = "cannot be used with useEntraID: both give the password";
+                return Err(SettingsError::new("useOIDC", problem));
+            }
+            (true, false) => Source::Oidc(Oidc::of(settings)?),
+            (false, true) => Source::Entra(Entra::of(settings)?),
+            (false, false) => {
+                let (username, password) = (&settings.redis_username, &settings.redis_password);
+                return Ok(Self::Fixed(Credentials::of(username, password)));
+            }
+        };
+        Ok(Self::Token(Arc::new(source)))
     }
 
     /// Gets the credentials, and keeps them fresh for as long as this instance of the binding
@@ -73,23 +72,11 @@ impl Proof {
             Self::Token(source) => {
                 let token = source.fetch(cx.clock()).await?;
                 sender.send_replace(Some(token.credentials));
-                cx.spawn(keep_fresh(
-                    Arc::clone(source),
-                    sender,
-                    token.lifetime,
-                    cx.clone(),
-                ));
+                let fresh = keep_fresh(Arc::clone(source), sender, token.lifetime, cx.clone());
+                cx.spawn(fresh);
             }
         }
         Ok(Login { now })
-    }
-}
-
-impl Source {
-    async fn fetch(&self, clock: &Clock) -> Result<Token, OpenError> {
-        match self {
-            Self::Oidc(oidc) => oidc.fetch(clock).await,
-        }
     }
 }
 
@@ -109,80 +96,6 @@ impl Login {
         if self.now.changed().await.is_err() {
             // They never change again.
             std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Gets the next token before the last one ends. When that cannot be had, the binding is opened
-/// anew: then it is clear what is wrong.
-async fn keep_fresh(
-    source: Arc<Source>,
-    tokens: watch::Sender<Option<Credentials>>,
-    mut lifetime: Duration,
-    cx: OpenContext,
-) {
-    let clock = cx.clock();
-    loop {
-        let given = clock.now();
-        let ends = given + lifetime;
-        clock.sleep_until(given + refresh_after(lifetime)).await;
-        lifetime = loop {
-            let error = match source.fetch(clock).await {
-                Ok(token) => {
-                    tokens.send_replace(Some(token.credentials));
-                    break token.lifetime;
-                }
-                Err(error) => error,
-            };
-            let left = ends.saturating_duration_since(clock.now());
-            if left.is_zero() {
-                cx.report_disconnected(format!(
-                    "the token has ended, and there is no other: {error}"
-                ));
-                return;
-            }
-            let component = cx.component();
-            tracing::warn!(
-                "{component} has a token for {left:?} more, and cannot get another: {error}"
-            );
-            clock.sleep((left / 4).clamp(SOON, SOON * 30)).await;
-        };
-    }
-}
-
-/// The shortest wait between two questions for a token.
-const SOON: Duration = Duration::from_secs(1);
-/// How long before its end a token is replaced, where that is not the larger part of its life.
-const BEFORE_ITS_END: Duration = Duration::from_secs(5 * 60);
-
-/// When a token is replaced.
-fn refresh_after(lifetime: Duration) -> Duration {
-    lifetime
-        .saturating_sub(BEFORE_ITS_END)
-        .max(lifetime / 2)
-        .max(SOON)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_replaced_five_minutes_before_its_end_or_at_half_its_life() {
-        for (lifetime, after) in [
-            (3600, 3300),
-            (601, 301),
-            (600, 300),
-            (300, 150),
-            (1, 1),
-            (0, 1),
-        ] {
-            let after = Duration::from_secs(after);
-            assert_eq!(
-                refresh_after(Duration::from_secs(lifetime)),
-                after,
-                "{lifetime}"
-            );
         }
     }
 }

@@ -1,19 +1,20 @@
 //! OIDC with `private_key_jwt`: the client signs who it is, and the endpoint gives it a token
 //! (RFC 7523). The token is the password.
 
-use std::time::UNIX_EPOCH;
+use std::time::Duration;
 
 use bindery_contract::settings::SettingsError;
 use bindery_contract::{Clock, OpenError};
 use serde_json::json;
 
-use super::assertion::{AssertionKey, AssertionKeyError};
-use super::endpoint::{Endpoint, EndpointError};
-use super::{Credentials, Token};
+use super::Credentials;
+use super::assertion::{Algorithm, AssertionKey, AssertionKeyError};
+use super::endpoint::{CLIENT_ASSERTION, Endpoint, EndpointError, LIFETIME};
+use super::token::Token;
 use crate::settings::RedisSettings;
 
-/// How long what the client signs is valid, in seconds.
-const ASSERTION_LIFETIME: u64 = 60;
+/// How long what the client signs is valid.
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How a token is asked for.
 pub(crate) struct Oidc {
@@ -69,10 +70,7 @@ impl Oidc {
         let mut form = vec![
             ("grant_type", "client_credentials"),
             ("client_id", &self.client_id),
-            (
-                "client_assertion_type",
-                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            ),
+            CLIENT_ASSERTION,
             ("client_assertion", &assertion),
         ];
         form.extend(
@@ -86,30 +84,23 @@ impl Oidc {
                 username: self.username.clone(),
                 password: grant.token,
             },
-            lifetime: grant.lifetime,
+            lifetime: grant.lifetime.unwrap_or(LIFETIME),
         })
     }
 
     fn assertion(&self, clock: &Clock) -> Result<String, AssertionKeyError> {
-        let now = clock
-            .wall()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
         let mut header = json!({});
         if let Some(key_id) = &self.key_id {
             header["kid"] = key_id.as_str().into();
         }
-        let claims = json!({
-            "iss": self.client_id,
-            "sub": self.client_id,
-            "aud": self.audience,
-            "iat": now,
-            "nbf": now,
-            "exp": now + ASSERTION_LIFETIME,
-            "jti": uuid::Uuid::new_v4().to_string(),
-        });
-        self.key.sign(header, &claims)
+        let header = (Algorithm::Rs256, header);
+        self.key.vouch(
+            header,
+            &self.client_id,
+            &self.audience,
+            ASSERTION_LIFETIME,
+            clock,
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use ::ring::digest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bindery_testkit::certs::Authority;
@@ -49,7 +50,16 @@ impl Identity {
         authority: Option<&Authority>,
         reply: impl Fn(usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", authority, reply).await
+    }
+
+    /// The same, at an address that others know already.
+    pub async fn start_at(
+        address: &str,
+        authority: Option<&Authority>,
+        reply: impl Fn(usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let scheme = if authority.is_some() { "https" } else { "http" };
         let tls = authority.map(acceptor);
@@ -160,22 +170,44 @@ impl ClientKey {
         }
     }
 
-    /// The header and the claims of a JWT that this key has signed with RS256.
+    /// The SHA-256 of the certificate, as JWTs have it.
+    pub fn thumbprint(&self) -> String {
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let hash = digest::digest(&digest::SHA256, &der);
+        BASE64_URL_SAFE_NO_PAD.encode(hash)
+    }
+
+    /// The header and the claims of a JWT that this key has signed.
     pub fn verify(&self, jwt: &str) -> (Value, Value) {
         let (signed, signature) = jwt.rsplit_once('.').expect("three parts");
         let (header, claims) = signed.split_once('.').expect("three parts");
+        let [header, claims] = [header, claims].map(|part| {
+            let part: Value = serde_json::from_slice(&decode(part)).unwrap();
+            part
+        });
+        let scheme = match header["alg"].as_str().unwrap() {
+            "RS256" => SignatureScheme::RSA_PKCS1_SHA256,
+            "PS256" => SignatureScheme::RSA_PSS_SHA256,
+            other => panic!("signed with {other}"),
+        };
         let known = ring::default_provider().signature_verification_algorithms;
-        let (_, rs256) = known
+        let (_, algorithms) = known
             .mapping
             .iter()
-            .find(|(scheme, _)| *scheme == SignatureScheme::RSA_PKCS1_SHA256)
+            .find(|(known, _)| *known == scheme)
             .unwrap();
-        rs256[0]
+        algorithms[0]
             .verify_signature(&self.public, signed.as_bytes(), &decode(signature))
             .expect("a valid signature");
-        let read = |part| serde_json::from_slice(&decode(part)).unwrap();
-        (read(header), read(claims))
+        (header, claims)
     }
+}
+
+/// A JWT as Entra ID gives them, but for the signature: nobody here checks it.
+pub fn entra_token(oid: &str, number: usize) -> String {
+    let claims = serde_json::json!({ "oid": oid, "number": number });
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    format!("e30.{claims}.unsigned")
 }
 
 fn decode(text: &str) -> Vec<u8> {

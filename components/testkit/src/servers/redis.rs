@@ -14,7 +14,7 @@ use crate::ports;
 pub struct Redis {
     process: Process,
     options: RedisOptions,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// How it is set up.
@@ -98,7 +98,7 @@ impl Redis {
         Self {
             process,
             options,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -119,7 +119,16 @@ impl Redis {
     pub fn cli(&self, command: &[&str]) -> String {
         let mut cli = cli(self.port());
         if self.options.tls.is_some() {
-            cli.args(["--tls", "--insecure"]);
+            // The server's own certificate will do for a client.
+            cli.args([
+                "--tls",
+                "--insecure",
+                "--cert",
+                "cert.pem",
+                "--key",
+                "key.pem",
+            ]);
+            cli.current_dir(self.folder.path());
         }
         if let Some(password) = &self.options.password {
             cli.env("REDISCLI_AUTH", password);
