@@ -19,7 +19,7 @@ use bindery_contract::settings::{Conventions, SettingsError};
 use bindery_contract::{Binding, OpenContext, OpenError, Opened, Operation};
 
 use self::connect::Connector;
-use self::output::Redis as Replica;
+use self::output::Keys;
 pub use self::settings::{RedisSettings, RedisType};
 use self::target::Target;
 
@@ -67,7 +67,7 @@ impl Binding for Redis {
         // Whether it works is known now; each worker opens a connection of its own when needed.
         connector.connect(login.clone().now().as_ref()).await?;
         Ok(Opened::per_thread(move |thread| {
-            Replica::open(connector.clone(), login.clone(), cx.clone(), thread)
+            Keys::open(connector.clone(), login.clone(), cx.clone(), thread)
         }))
     }
 }

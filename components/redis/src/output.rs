@@ -18,7 +18,7 @@ use crate::link::Link;
 use crate::target::Target;
 
 /// One thread's connection, and what is done over it.
-pub(crate) struct Redis {
+pub(crate) struct Keys {
     link: Arc<Link>,
     target: Arc<Target>,
     clock: Clock,
@@ -27,7 +27,7 @@ pub(crate) struct Redis {
 
 type Outcome<T> = Result<T, InvokeError>;
 
-impl Redis {
+impl Keys {
     pub(crate) async fn open(
         connector: Connector,
         mut login: Login,
@@ -142,7 +142,7 @@ impl Redis {
     }
 }
 
-impl Output for Redis {
+impl Output for Keys {
     async fn invoke(&self, call: Invocation) -> Outcome<Option<Reply>> {
         let key = call.metadata.get("key").filter(|key| !key.is_empty());
         let Some(key) = key else {

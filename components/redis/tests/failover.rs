@@ -6,6 +6,7 @@ use bindery_contract::Role;
 use bindery_testkit::FailureClass;
 use bindery_testkit::servers::{Outage, RedisFailover};
 
+use self::common::fake::Fake;
 use self::common::{NAME, call, call_until_done, must_fail, on_stand, open};
 
 const K: [(&str, &str); 1] = [("key", "k")];
@@ -82,6 +83,24 @@ fn a_sentinel_that_says_no_is_a_refusal() {
         });
     }
     drop(servers);
+}
+
+#[test]
+fn a_sentinel_that_still_names_a_demoted_master_is_asked_again() {
+    on_stand(async |stand| {
+        let replica = Fake::with_role("slave", []).await;
+        let says = "is no longer the master";
+        let sentinel = replica.address();
+        must_fail(
+            stand,
+            &settings(&sentinel),
+            FailureClass::Disconnected,
+            says,
+        )
+        .await;
+        let asked = || (replica.count("SENTINEL") > 1).then_some(());
+        stand.until("the sentinel to be asked again", asked).await;
+    });
 }
 
 #[test]

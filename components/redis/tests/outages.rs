@@ -206,6 +206,23 @@ fn a_command_is_sent_again_as_often_as_the_settings_say() {
 }
 
 #[test]
+fn the_waits_between_are_those_of_the_settings() {
+    on_stand(async |stand| {
+        let fake = Fake::start(["LOADING wait"; 3]).await;
+        let host = fake.address();
+        let settings = [
+            ("redisHost", host.as_str()),
+            ("redisMinRetryInterval", "100"),
+            ("redisMaxRetryInterval", "100ms"),
+        ];
+        open(stand, &settings).await;
+        let start = stand.clock().now();
+        call(stand, "increment", "", &K).await.unwrap();
+        assert!((stand.clock().now() - start).as_millis() >= 300);
+    });
+}
+
+#[test]
 fn a_write_that_is_turned_away_gives_up_in_time_with_the_servers_words() {
     on_stand(async |stand| {
         let fake = Fake::start(["LOADING Redis is loading"; 99]).await;

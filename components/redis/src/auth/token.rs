@@ -14,7 +14,6 @@ use super::oidc::Oidc;
 const SOON: Duration = Duration::from_secs(1);
 /// How long before its end a token is replaced, where that is not the larger part of its life.
 const BEFORE_ITS_END: Duration = Duration::from_secs(5 * 60);
-
 /// A token is replaced after a day at the latest, whatever is said.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 

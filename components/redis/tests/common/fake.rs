@@ -7,13 +7,20 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Answers like a master, and like a cluster of one, while it is got to know; and commands with
-/// its errors, one after the other. An error without text is none, [`HANG_UP`] closes the
-/// connection instead, and when all are used up there are none.
+/// Answers like a master, like a cluster of one, and like a sentinel that names it, while it is
+/// got to know; and commands with its errors, one after the other. An error without text is none,
+/// [`HANG_UP`] closes the connection instead, and when all are used up there are none.
 pub struct Fake {
     address: String,
-    seen: Arc<Mutex<Vec<String>>>,
+    script: Arc<Script>,
     _task: AbortOnDropHandle<()>,
+}
+
+struct Script {
+    role: &'static str,
+    errors: Mutex<VecDeque<&'static str>>,
+    /// Each command, and the AUTH before it on its connection.
+    seen: Mutex<Vec<(String, String)>>,
 }
 
 /// Instead of an error: close the connection without an answer.
@@ -21,23 +28,34 @@ pub const HANG_UP: &str = "hang up";
 
 impl Fake {
     pub async fn start(errors: impl IntoIterator<Item = &'static str>) -> Self {
+        Self::with_role("master", errors).await
+    }
+
+    /// The same, but for what it says to ROLE.
+    pub async fn with_role(
+        role: &'static str,
+        errors: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let errors = Arc::new(Mutex::new(errors.into_iter().collect::<VecDeque<_>>()));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let commands = Arc::clone(&seen);
+        let script = Arc::new(Script {
+            role,
+            errors: Mutex::new(errors.into_iter().collect()),
+            seen: Mutex::default(),
+        });
+        let shared = Arc::clone(&script);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (errors, commands) = (Arc::clone(&errors), Arc::clone(&commands));
+                let script = Arc::clone(&shared);
                 tokio::spawn(async move {
                     // A client that goes away ends its connection.
-                    let _ = serve(stream, &errors, &commands).await;
+                    let _ = serve(stream, &script).await;
                 });
             }
         });
         Self {
             address,
-            seen,
+            script,
             _task: AbortOnDropHandle::new(task),
         }
     }
@@ -48,44 +66,60 @@ impl Fake {
 
     /// The commands so far, each with its arguments.
     pub fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+        let seen = self.script.seen.lock().unwrap();
+        seen.iter().map(|(_, line)| line.clone()).collect()
+    }
+
+    /// The AUTH of the connection over which a command came last.
+    pub fn login_of(&self, command: &str) -> Option<String> {
+        let seen = self.script.seen.lock().unwrap();
+        let last = seen.iter().rfind(|(_, line)| name(line) == command)?;
+        Some(last.0.clone())
     }
 
     /// How often a command came.
     pub fn count(&self, command: &str) -> usize {
-        let seen = self.seen.lock().unwrap();
-        seen.iter()
-            .filter(|line| line.split(' ').next() == Some(command))
-            .count()
+        let seen = self.seen();
+        seen.iter().filter(|line| name(line) == command).count()
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    errors: &Mutex<VecDeque<&'static str>>,
-    seen: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let port = stream.local_addr()?.port();
+fn name(line: &str) -> &str {
+    line.split(' ').next().unwrap_or_default()
+}
+
+async fn serve(stream: TcpStream, script: &Script) -> std::io::Result<()> {
+    let port = stream.local_addr()?.port().to_string();
     let mut stream = BufReader::new(stream);
+    let mut login = String::new();
     loop {
         let command = read(&mut stream).await?;
-        seen.lock().unwrap().push(command.clone());
-        let reply = match command.split(' ').next().unwrap_or_default() {
+        if name(&command) == "AUTH" {
+            login.clone_from(&command);
+        }
+        let seen = (login.clone(), command.clone());
+        script.seen.lock().unwrap().push(seen);
+        let reply = match name(&command) {
             "PING" => "+PONG".to_owned(),
             "AUTH" | "CLIENT" => "+OK".to_owned(),
-            "ROLE" => "*1\r\n$6\r\nmaster".to_owned(),
-            "CLUSTER" => format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}"),
-            _ => {
-                let error = errors.lock().unwrap().pop_front().unwrap_or_default();
-                match error {
-                    "" => ":1".to_owned(),
-                    HANG_UP => return Ok(()),
-                    error => format!("-{error}"),
-                }
-            }
+            "ROLE" => format!("*1\r\n{}", bulk(script.role)),
+            "CLUSTER" => format!(
+                "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n{}\r\n:{port}",
+                bulk("127.0.0.1")
+            ),
+            "SENTINEL" => format!("*2\r\n{}\r\n{}", bulk("127.0.0.1"), bulk(&port)),
+            _ => match script.errors.lock().unwrap().pop_front() {
+                None | Some("") => ":1".to_owned(),
+                Some(HANG_UP) => return Ok(()),
+                Some(error) => format!("-{error}"),
+            },
         };
         stream.write_all(format!("{reply}\r\n").as_bytes()).await?;
     }
+}
+
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}", text.len())
 }
 
 /// One command: an array of bulk strings.

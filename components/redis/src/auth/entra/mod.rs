@@ -71,15 +71,17 @@ impl Entra {
                 client_id,
                 proof,
             } => {
-                let (kind, shown) = proof.show(client_id, audience, clock).await?;
+                let shown = proof.show(client_id, audience, clock).await?;
                 let mut form = vec![
                     ("grant_type", "client_credentials"),
                     ("client_id", client_id),
                     ("scope", SCOPE),
-                    (kind, shown.expose()),
                 ];
-                if kind == "client_assertion" {
-                    form.push(CLIENT_ASSERTION);
+                match &shown {
+                    Shown::Secret(secret) => form.push(("client_secret", secret.expose())),
+                    Shown::Assertion(assertion) => {
+                        form.extend([CLIENT_ASSERTION, ("client_assertion", assertion)]);
+                    }
                 }
                 authority.ask(&form, clock).await?
             }
@@ -88,22 +90,25 @@ impl Entra {
     }
 }
 
+/// What goes into the form.
+enum Shown {
+    Secret(Secret),
+    Assertion(String),
+}
+
 impl Proof {
-    /// What is put into the form, and under which name.
     async fn show(
         &self,
         client_id: &str,
         audience: &str,
         clock: &Clock,
-    ) -> Result<(&'static str, Secret), OpenError> {
+    ) -> Result<Shown, OpenError> {
         let read;
         let key = match self {
-            Self::Secret(secret) => return Ok(("client_secret", secret.clone())),
+            Self::Secret(secret) => return Ok(Shown::Secret(secret.clone())),
             Self::AssertionFile(file) => {
-                return Ok((
-                    "client_assertion",
-                    Secret::new(file_text(file).await?.trim()),
-                ));
+                let assertion = file_text(file).await?;
+                return Ok(Shown::Assertion(assertion.trim().to_owned()));
             }
             Self::Certificate(key) => key,
             Self::CertificateFile(file) => {
@@ -114,15 +119,11 @@ impl Proof {
             }
         };
         let thumbprint = digest::digest(&digest::SHA256, key.certificate());
-        let header = (
-            Algorithm::Ps256,
-            json!({ "x5t#S256": encode(thumbprint.as_ref()) }),
-        );
-        let assertion = key.vouch(header, client_id, audience, ASSERTION_LIFETIME, clock);
-        Ok((
-            "client_assertion",
-            Secret::new(assertion.map_err(OpenError::invalid)?),
-        ))
+        let header = json!({ "x5t#S256": encode(thumbprint.as_ref()) });
+        let header = (Algorithm::Ps256, header);
+        key.vouch(header, client_id, audience, ASSERTION_LIFETIME, clock)
+            .map(Shown::Assertion)
+            .map_err(OpenError::invalid)
     }
 }
 

@@ -96,36 +96,18 @@ struct Offers<'a> {
 impl Offers<'_> {
     /// `None` when the method lacks what it needs.
     fn of(&self, method: Method) -> Result<Option<Entra>, SettingsError> {
-        let settings = self.settings;
-        let proof = match method {
-            Method::Machine => return self.machine().map(Some),
-            Method::Secret if settings.azure_client_secret.is_empty() => return Ok(None),
-            Method::Secret => Proof::Secret(settings.azure_client_secret.clone()),
-            Method::Certificate if !settings.azure_certificate.is_empty() => {
-                let pem = settings.azure_certificate.expose();
-                Proof::Certificate(
-                    certificate(pem)
-                        .map_err(|error| SettingsError::new("azureCertificate", error))?,
-                )
-            }
-            Method::Certificate if settings.azure_certificate_file.is_empty() => return Ok(None),
-            Method::Certificate => {
-                Proof::CertificateFile((&settings.azure_certificate_file).into())
-            }
-            Method::Workload => match self.variable("AZURE_FEDERATED_TOKEN_FILE") {
-                Some(file) => Proof::AssertionFile(file.into()),
-                None => return Ok(None),
-            },
-        };
-        let is_workload = method == Method::Workload;
-        let either = |setting: &str, variable| match setting {
-            "" if is_workload => self.variable(variable),
+        if method == Method::Machine {
+            return self.machine().map(Some);
+        }
+        let or = |setting: &str, variable| match setting {
+            "" if method == Method::Workload => self.variable(variable),
             "" => None,
             setting => Some(setting.to_owned()),
         };
-        let tenant = either(&settings.azure_tenant_id, "AZURE_TENANT_ID");
-        let client_id = either(&settings.azure_client_id, "AZURE_CLIENT_ID");
-        let (Some(tenant), Some(client_id)) = (tenant, client_id) else {
+        let tenant = or(&self.settings.azure_tenant_id, "AZURE_TENANT_ID");
+        let client_id = or(&self.settings.azure_client_id, "AZURE_CLIENT_ID");
+        let (Some(tenant), Some(client_id), Some(proof)) = (tenant, client_id, self.proof(method)?)
+        else {
             return Ok(None);
         };
         let audience = format!("{}/{tenant}/oauth2/v2.0/token", self.authority()?);
@@ -137,6 +119,25 @@ impl Offers<'_> {
             client_id,
             proof,
         }))
+    }
+
+    fn proof(&self, method: Method) -> Result<Option<Proof>, SettingsError> {
+        let settings = self.settings;
+        let (secret, pem) = (&settings.azure_client_secret, &settings.azure_certificate);
+        let file = &settings.azure_certificate_file;
+        Ok(match method {
+            Method::Secret => (!secret.is_empty()).then(|| Proof::Secret(secret.clone())),
+            Method::Certificate if !pem.is_empty() => {
+                let key = certificate(pem.expose())
+                    .map_err(|error| SettingsError::new("azureCertificate", error))?;
+                Some(Proof::Certificate(key))
+            }
+            Method::Certificate => (!file.is_empty()).then(|| Proof::CertificateFile(file.into())),
+            Method::Workload => self
+                .variable("AZURE_FEDERATED_TOKEN_FILE")
+                .map(|file| Proof::AssertionFile(file.into())),
+            Method::Machine => None,
+        })
     }
 
     fn authority(&self) -> Result<String, SettingsError> {
