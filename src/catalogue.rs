@@ -7,15 +7,24 @@ fn built_in() -> Vec<Registration> {
     vec![
         #[cfg(feature = "cron")]
         Registration::of::<bindery_cron::Cron>(),
+        #[cfg(feature = "http")]
+        Registration::of::<bindery_http::Http>(),
         #[cfg(feature = "localstorage")]
         Registration::of::<bindery_localstorage::LocalStorage>(),
+        #[cfg(feature = "postgresql")]
+        Registration::of::<bindery_postgresql::Postgres>(),
+        #[cfg(feature = "redis")]
+        Registration::of::<bindery_redis::Redis>(),
     ]
 }
 
 /// Bindings that exist, by the cargo feature that builds them in.
 const FEATURES: &[(&str, &[&str])] = &[
     ("cron", &["bindings.cron"]),
+    ("http", &["bindings.http"]),
     ("localstorage", &["bindings.localstorage"]),
+    ("postgresql", &["bindings.postgresql", "bindings.postgres"]),
+    ("redis", &["bindings.redis"]),
 ];
 
 /// Binding types that Dapr has and this version has not.

@@ -3,27 +3,38 @@
 #
 #   tests/run.sh [--no-install] [quick|full|NAME…]        (default: full)
 #
-# What is missing is installed (apt, pip, npm, maven) unless --no-install is given; servers are
-# started by the tests themselves on free loopback ports with data in temporary folders, and are
-# stopped by them. What could not run is listed by name, and makes `full` fail.
+# What is missing is installed (apt, pip, npm, maven) unless --no-install is given. The tests start
+# every server that they need on free loopback ports with data in temporary folders, and stop it.
+# To use other programs, say where they are: BINDERY_TEST_POSTGRES, BINDERY_TEST_JAVA and
+# BINDERY_TEST_REDIS name folders of programs, BINDERY_TEST_KAFKA the folder of Kafka's jars,
+# BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists.
+# What could not run is listed by name, and makes `full` fail.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-GROUPS_QUICK=(style unit)
-GROUPS_FULL=(style unit sidecar)
+GROUPS_QUICK=(style unit sidecar)
+GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql scenarios release)
+# These wait for servers and timers most of their time, so two of them run side by side.
+SIDE_BY_SIDE=' unit loom sidecar http redis postgresql scenarios '
 
-install=yes
+INSTALL=yes
 wanted=()
 for argument in "$@"; do
   case "$argument" in
-    --no-install) install=no ;;
+    --no-install) INSTALL=no ;;
     quick) wanted+=("${GROUPS_QUICK[@]}") ;;
     full) wanted+=("${GROUPS_FULL[@]}") ;;
-    -h | --help) sed -n '2,9p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}"; exit 0 ;;
+    -h | --help) sed -n '2,13p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}"; exit 0 ;;
     *) wanted+=("$argument") ;;
   esac
 done
 [ ${#wanted[@]} -gt 0 ] || wanted=("${GROUPS_FULL[@]}")
+export INSTALL
+
+cache="${XDG_CACHE_HOME:-${HOME:?}/.cache}/bindery"
+export BINDERY_TEST_PYTHON="${BINDERY_TEST_PYTHON:-$cache/python/bin/python}"
+export BINDERY_TEST_NODE_PATH="${BINDERY_TEST_NODE_PATH:-$cache/node/node_modules}"
+target="${CARGO_TARGET_DIR:-$PWD/target}"
 
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -34,6 +45,8 @@ say() { printf '[%s] %s\n' "$(elapsed)" "$*"; }
 # --- The groups: each a function that says by its exit code whether it passed, 77 that it could
 # --- not run. Its output goes to a log that is shown when it fails.
 
+needs() { tests/servers/install.sh "$@"; }
+
 group_style() {
   cargo fmt --all --check || return 1
   cargo clippy --workspace --quiet -- -D warnings || return 1
@@ -43,8 +56,29 @@ group_style() {
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 }
 
+group_deny() {
+  local deny="$cache/tools/bin/cargo-deny"
+  command -v cargo-deny >/dev/null && deny=$(command -v cargo-deny)
+  if [ ! -x "$deny" ]; then
+    [ "$INSTALL" = yes ] || { echo "cargo-deny is missing, and --no-install was given"; return 77; }
+    cargo install cargo-deny --version 0.20.2 --locked --quiet --root "$cache/tools" || return 1
+  fi
+  "$deny" --locked check bans licenses sources
+}
+
+group_build() { cargo test --workspace --no-run --quiet; }
+
 group_unit() {
-  cargo test --workspace --quiet --lib --bins --examples && cargo test --workspace --quiet --doc
+  cargo test --workspace --quiet --lib --bins --examples &&
+    cargo test --workspace --quiet --doc &&
+    cargo test --quiet -p bindery-contract -p bindery-actors -p bindery-cron \
+      -p bindery-localstorage --test '*' &&
+    cargo test --quiet --test architecture
+}
+
+group_loom() {
+  RUSTFLAGS='--cfg bindery_loom' CARGO_TARGET_DIR="$target/loom" \
+    cargo test --quiet -p bindery-actors --test loom
 }
 
 group_sidecar() {
@@ -52,34 +86,75 @@ group_sidecar() {
   cargo test --quiet --test sidecar
 }
 
+group_http() { cargo test --quiet -p bindery-http --test '*'; }
+group_redis() { needs redis || return; cargo test --quiet -p bindery-redis --test '*'; }
+group_postgresql() {
+  needs postgres pgbouncer || return
+  cargo test --quiet -p bindery-postgresql --test '*'
+}
+group_kafka() { needs kafka || return; cargo test --quiet -p bindery-kafka --test '*'; }
+
+group_scenarios() {
+  needs postgres redis kafka python node || return
+  cargo test --quiet --test scenarios
+}
+
+# The binary that users run: its profile unwinds, so what the supervisor promises holds in it.
+group_release() {
+  cargo build --release --quiet || return 1
+  BINDERY_BIN="$target/release/bindery" cargo test --quiet --test sidecar -- demo whole_path &&
+    cargo test --release --quiet -p bindery-actors --test restarts --test frozen --test deaths
+}
+
 # --- Running them.
 
-passed=0 failed=() skipped=() table=()
 count_tests() { grep -hoE '^test result: .* ([0-9]+) passed' "$1" | grep -oE '[0-9]+ passed' | awk '{n += $1} END {print n + 0}'; }
+
+# Runs a group and writes down how it went.
+run_group() {
+  local group=$1 begin code
+  begin=$(date +%s)
+  say "$group …"
+  "group_$group" >"$logs/$group.log" 2>&1
+  code=$?
+  echo "$code $(($(date +%s) - begin))" >"$logs/$group.result"
+  case $code in
+    0) say "$group passed" ;;
+    77) say "$group could not run: $(tail -n 1 "$logs/$group.log")" ;;
+    *)
+      say "$group FAILED"
+      tail -n 300 "$logs/$group.log"
+      ;;
+  esac
+}
 
 for group in "${wanted[@]}"; do
   declare -F "group_$group" >/dev/null || { echo "no such group: $group (see --help)"; exit 2; }
 done
 for group in "${wanted[@]}"; do
-  say "$group …"
-  begin=$(date +%s)
-  log="$logs/$group.log"
-  INSTALL=$install "group_$group" >"$log" 2>&1
-  code=$?
-  took=$(($(date +%s) - begin))
-  tests=$(count_tests "$log")
+  if [[ $SIDE_BY_SIDE == *" $group "* ]]; then
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+    run_group "$group" &
+  else
+    wait
+    run_group "$group"
+  fi
+done
+wait
+
+passed=0 failed=() skipped=()
+echo
+for group in "${wanted[@]}"; do
+  read -r code took <"$logs/$group.result"
+  tests=$(count_tests "$logs/$group.log")
   passed=$((passed + tests))
   case $code in
     0) result=passed ;;
-    77) result="could not run: $(tail -n 1 "$log")"; skipped+=("$group") ;;
-    *) result=FAILED; failed+=("$group"); tail -n 200 "$log" ;;
+    77) result='could not run'; skipped+=("$group") ;;
+    *) result=FAILED; failed+=("$group") ;;
   esac
-  table+=("$(printf '%-14s %5d s  %5d tests  %s' "$group" "$took" "$tests" "$result")")
-  say "$group $result"
+  printf '%-14s %5d s  %5d tests  %s\n' "$group" "$took" "$tests" "$result"
 done
-
-echo
-printf '%s\n' "${table[@]}"
 [ ${#skipped[@]} -eq 0 ] || echo "could not run: ${skipped[*]}"
 [ ${#failed[@]} -eq 0 ] || echo "failed: ${failed[*]}"
 echo "$passed tests passed in $(elapsed | tr -s ' ')"

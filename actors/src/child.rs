@@ -89,7 +89,7 @@ impl Child {
             },
             asked: false,
             counters: Arc::default(),
-            waiting: WaitingRoom::new(),
+            waiting: WaitingRoom::new(component.id),
         }
     }
 

@@ -20,6 +20,9 @@ pub const PARKED_RETRY: Duration = Duration::from_secs(60);
 pub const REFUSED_RETRY: Duration = Duration::from_secs(30);
 /// How long a binding must have run for its failures to be forgotten.
 pub const STEADY: Duration = Duration::from_secs(10);
+/// How long a binding that lost its connection waits at the most while somebody waits for it: a
+/// caller has no use for an attempt that comes after it has given up.
+pub const WANTED_RETRY: Duration = Duration::from_millis(500);
 /// How many blocked threads of one binding park it for good.
 pub const BLOCKED_TO_PARK: u32 = 3;
 
@@ -78,6 +81,8 @@ pub enum LifeEvent {
     Failed(Failure),
     /// The time of the next try has come.
     Due,
+    /// Somebody waits for it.
+    Wanted,
     /// It blocked its thread.
     Blocked,
     /// It shall not run any more.
@@ -218,6 +223,7 @@ impl Life {
                 Effect::None
             }
             LifeEvent::Failed(failure) => self.fail(failure, now, chance),
+            LifeEvent::Wanted => self.hurry(now, chance),
             LifeEvent::Blocked => self.block(now, chance),
             LifeEvent::Due => match &self.state {
                 State::Degraded(trouble) | State::Failed(trouble)
@@ -246,6 +252,22 @@ impl Life {
         let next = now + wait;
         self.trouble(parked, failure, Some(next), now);
         Effect::WaitUntil(next)
+    }
+
+    /// Only a connection is tried more often: a password does not become right by trying.
+    fn hurry(&mut self, now: Instant, chance: f64) -> Effect {
+        let soon = now + WANTED_RETRY.mul_f64(chance.clamp(0.0, 1.0));
+        match &mut self.state {
+            State::Degraded(Trouble {
+                class: FailureClass::Disconnected | FailureClass::Stuck,
+                next_try: Some(next),
+                ..
+            }) if *next > now + WANTED_RETRY => {
+                *next = soon;
+                Effect::WaitUntil(soon)
+            }
+            _ => Effect::None,
+        }
     }
 
     fn block(&mut self, now: Instant, chance: f64) -> Effect {

@@ -23,6 +23,8 @@ pub(crate) enum Report {
     Failed { who: Who, failure: Failure },
     /// It works, but not fully.
     Degraded { who: Who, error: String },
+    /// A call waits for an output that is away.
+    Wanted { component: ComponentId },
     /// A call of it panicked.
     InvokePanicked { who: Who, panic: String },
     /// The last call of a retired generation has ended.

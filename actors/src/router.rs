@@ -247,6 +247,9 @@ impl Handler<Dispatch> for Router {
                     return;
                 };
                 let core = Arc::clone(&self.core);
+                let _ = core.reports.send(Report::Wanted {
+                    component: room.component,
+                });
                 let until = *dispatch.wait_until.get_or_insert_with(|| {
                     let latest = core.clock.now() + core.limits.call_wait;
                     dispatch

@@ -314,6 +314,13 @@ impl Supervisor {
             self.withdraw(key, ctx);
             self.happen(key, LifeEvent::Failed(failure), ctx);
         }
+        if self
+            .children
+            .get(&key)
+            .is_some_and(|child| !child.waiting.is_empty())
+        {
+            self.happen(key, LifeEvent::Wanted, ctx);
+        }
         self.away(key);
     }
 
@@ -861,6 +868,9 @@ impl StreamHandler<Report> for Supervisor {
                     child.last_error = Some(error.into());
                     self.publish(key);
                 }
+            }
+            Report::Wanted { component } => {
+                self.happen((component, Role::Output), LifeEvent::Wanted, ctx);
             }
             Report::InvokePanicked { who, panic } => self.invoke_panicked(who, &panic),
             Report::Drained { who } => self.drained(who),

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use bindery_contract::Placement;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use crate::pulse::ComponentId;
 use crate::report::{Report, Who};
 
 /// How many calls may wait for one binding that is away.
@@ -42,16 +43,22 @@ pub(crate) enum Available {
 
 /// Where callers wait for a binding that is away. It outlives all its generations.
 pub(crate) struct WaitingRoom {
+    pub(crate) component: ComponentId,
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) changed: Notify,
 }
 
 impl WaitingRoom {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(component: ComponentId) -> Arc<Self> {
         Arc::new(Self {
+            component,
             seats: Arc::new(Semaphore::new(WAITING_ROOM)),
             changed: Notify::new(),
         })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seats.available_permits() == WAITING_ROOM
     }
 }
 

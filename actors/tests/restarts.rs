@@ -305,6 +305,26 @@ fn a_call_waits_no_longer_than_it_may_and_hears_why() {
 }
 
 #[test]
+fn a_caller_that_waits_makes_the_next_try_come_in_time() {
+    Setup::held().run(async |stand| {
+        let strings = Strings::new();
+        strings.next_open(std::iter::repeat_n(Act::Disconnected("nobody there"), 60));
+        stand.load_sides("p", &puppet(), &strings.shared(), vec![Role::Output]);
+        // Long enough for the waits to have grown to their cap.
+        stand.clock().sleep(Duration::from_secs(300)).await;
+        let tried = 60 - strings.openings_left();
+        assert!(tried < 40, "nobody waits: {tried} tries");
+        let began = stand.clock().now();
+        stand.core().invoke(call("p", "x")).await.unwrap_err();
+        assert_eq!((stand.clock().now() - began).as_secs(), 5);
+        let during = 60 - strings.openings_left() - tried;
+        assert!((8..40).contains(&during), "somebody waits: {during} tries");
+        strings.next_open_well();
+        answers(stand, "p").await;
+    });
+}
+
+#[test]
 fn those_who_wait_are_bounded() {
     Setup::held().run(async |stand| {
         let strings = Strings::new();

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::metadata::Metadata;
 
@@ -16,6 +17,7 @@ pub struct Event {
     pub metadata: Metadata,
     pub(crate) source_key: Option<Key>,
     pub(crate) key: Option<Key>,
+    pub(crate) revoked: Option<CancellationToken>,
 }
 
 impl Event {
@@ -50,6 +52,19 @@ impl Event {
     pub fn keyed(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
+    }
+
+    /// Says how the source takes the event back: a partition that another reader gets. From
+    /// then on it is not tried any more and answered with [`Nack::Revoked`](crate::Nack); an
+    /// attempt that is running is finished, and counts.
+    pub fn revocable(mut self, revoked: CancellationToken) -> Self {
+        self.revoked = Some(revoked);
+        self
+    }
+
+    /// Whether its source has taken it back.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 }
 

@@ -68,6 +68,9 @@ pub enum Nack {
     /// the runtime has it read again from the committed position.
     #[error("the delivery was interrupted")]
     Lost,
+    /// The source has taken it back ([`Event::revocable`]).
+    #[error("the source has taken the event back")]
+    Revoked,
     /// The key holds its share of what may be in flight already.
     #[error("too many events of this key are in flight")]
     KeyBusy,
@@ -384,12 +387,20 @@ impl Delivery {
 
     /// Why the event must not be delivered any more, if it must not.
     pub fn refused(&self) -> Option<Nack> {
-        self.flight.intake.refuses()
+        let revoked = || self.event.is_revoked().then_some(Nack::Revoked);
+        self.flight.intake.refuses().or_else(revoked)
     }
 
-    /// Resolves when the input is being stopped.
+    /// Resolves when the input is being stopped, or the source takes the event back.
     pub async fn stopped(&self) {
-        self.flight.intake.stop.cancelled().await;
+        let stopped = self.flight.intake.stop.cancelled();
+        match &self.event.revoked {
+            None => stopped.await,
+            Some(revoked) => tokio::select! {
+                () = stopped => {}
+                () = revoked.cancelled() => {}
+            },
+        }
     }
 
     /// The app took it.
@@ -587,6 +598,28 @@ mod tests {
         for pending in [first, second, third] {
             assert_eq!(pending.await, Ack::Nacked(Nack::Lost));
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_source_takes_back_is_not_delivered() {
+        let lanes = Kept::with_slots(9);
+        let sink = intake(Source::Log, 9, &lanes).sink();
+        let revoked = CancellationToken::new();
+        let event = Event::new("1").revocable(revoked.clone());
+        let pending = permit(&sink).unwrap().send(event);
+        let other = permit(&sink).unwrap().send(Event::new("2"));
+        let delivery = lanes.take();
+        assert_eq!(delivery.refused(), None);
+        assert!(delivery.stopped().now_or_never().is_none());
+        revoked.cancel();
+        assert_eq!(delivery.refused(), Some(Nack::Revoked));
+        assert!(delivery.stopped().now_or_never().is_some());
+        delivery.nack(Nack::Revoked);
+        assert_eq!(pending.await, Ack::Nacked(Nack::Revoked));
+        let delivery = lanes.take();
+        assert_eq!(delivery.refused(), None, "the others go on");
+        delivery.ack(Bytes::new());
+        assert_eq!(other.await, Ack::Acked(Bytes::new()));
     }
 
     #[test]

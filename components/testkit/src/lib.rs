@@ -16,4 +16,6 @@ pub mod puppet;
 pub mod servers;
 pub mod stand;
 
-pub use bindery_actors::{CallError, FailureClass, Limits, Threads, Victim};
+pub use bindery_actors::{
+    Call, CallError, Component, DeliveryOptions, FailureClass, Limits, SideStatus, Threads, Victim,
+};

@@ -135,6 +135,16 @@ impl Strings {
         lock(&self.0.opening).extend(acts);
     }
 
+    /// How many of those openings are still to come.
+    pub fn openings_left(&self) -> usize {
+        lock(&self.0.opening).len()
+    }
+
+    /// Forgets those openings: it opens well from now on.
+    pub fn next_open_well(&self) {
+        lock(&self.0.opening).clear();
+    }
+
     /// What the next readings do.
     pub fn next_read(&self, acts: impl IntoIterator<Item = Act>) {
         lock(&self.0.reading).extend(acts);

@@ -159,8 +159,17 @@ impl Running {
 
     /// Waits until the API answers and says that it is ready.
     pub fn wait_until_ready(&self) {
+        self.wait_until_healthy("/v1.0/healthz");
+    }
+
+    /// Waits until outputs can be called; the app may still be on its way.
+    pub fn wait_until_callable(&self) {
+        self.wait_until_healthy("/v1.0/healthz/outbound");
+    }
+
+    fn wait_until_healthy(&self, path: &str) {
         wait_for("the sidecar", Duration::from_secs(20), || {
-            request(self.http_port, "GET", "/v1.0/healthz", &[], b"").is_ok_and(|a| a.status == 204)
+            request(self.http_port, "GET", path, &[], b"").is_ok_and(|a| a.status == 204)
         });
     }
 

@@ -1,7 +1,7 @@
 //! What the tests share: the binding on a stand, and a second client beside it.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use bindery_actors::SideStatus;
+use bindery_testkit::SideStatus;
 use bindery_contract::settings::Properties;
 use bindery_contract::{Registration, Role};
 use bindery_redis::Redis as Binding;

@@ -20,7 +20,9 @@ pub enum KafkaSecurity {
     Mtls,
     /// User `tester`, password `secret`, in plain SASL without TLS.
     SaslPlain,
-    /// User `tester`, password `secret`, SCRAM-SHA-512 without TLS.
+    /// User `tester`, password `secret`, in plain SASL over TLS.
+    SaslTls,
+    /// User `tester`, password `secret`, SCRAM-SHA-256 or SCRAM-SHA-512 without TLS.
     SaslScram,
 }
 
@@ -115,6 +117,7 @@ fn properties(
     let name = match security {
         KafkaSecurity::Plaintext => "PLAINTEXT",
         KafkaSecurity::Mtls => "SSL",
+        KafkaSecurity::SaslTls => "SASL_SSL",
         KafkaSecurity::SaslPlain | KafkaSecurity::SaslScram => "SASL_PLAINTEXT",
     };
     let mut text = format!(
@@ -126,7 +129,7 @@ fn properties(
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name={name}\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,\
-         SASL_PLAINTEXT:SASL_PLAINTEXT\n\
+         SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n\
          log.dirs={}\n\
          offsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=4\n\
@@ -135,7 +138,8 @@ fn properties(
          group.initial.rebalance.delay.ms=0\n",
         folder.join("data").display()
     );
-    if let (KafkaSecurity::Mtls, Some(authority)) = (security, authority) {
+    if let (KafkaSecurity::Mtls | KafkaSecurity::SaslTls, Some(authority)) = (security, authority) {
+        let clients = if security == KafkaSecurity::Mtls { "required" } else { "none" };
         let signed = authority.sign("localhost");
         let both = format!("{}{}", signed.certificate, signed.key);
         let keys = write(folder, "server.pem", &both);
@@ -144,7 +148,7 @@ fn properties(
             text,
             "ssl.keystore.type=PEM\nssl.keystore.location={}\n\
              ssl.truststore.type=PEM\nssl.truststore.location={}\n\
-             ssl.client.auth=required\nssl.endpoint.identification.algorithm=\n",
+             ssl.client.auth={clients}\nssl.endpoint.identification.algorithm=\n",
             keys.display(),
             trusted.display()
         );
@@ -156,21 +160,23 @@ fn properties(
         )
     };
     match security {
-        KafkaSecurity::SaslPlain => {
+        KafkaSecurity::SaslPlain | KafkaSecurity::SaslTls => {
             let login = login("plain.PlainLoginModule", " user_tester=\"secret\"");
             let _ = write!(
                 text,
                 "sasl.enabled.mechanisms=PLAIN\n\
                  sasl.mechanism.inter.broker.protocol=PLAIN\n\
-                 listener.name.sasl_plaintext.plain.sasl.jaas.config={login}\n"
+                 listener.name.{}.plain.sasl.jaas.config={login}\n",
+                name.to_lowercase()
             );
         }
         KafkaSecurity::SaslScram => {
             let login = login("scram.ScramLoginModule", "");
             let _ = write!(
                 text,
-                "sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+                "sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n\
                  sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512\n\
+                 listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config={login}\n\
                  listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config={login}\n"
             );
         }
@@ -193,7 +199,10 @@ fn format(java: &Path, libs: &str, config: &Path, security: KafkaSecurity) {
         .args(["-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
         .arg(config);
     if security == KafkaSecurity::SaslScram {
-        command.args(["--add-scram", "SCRAM-SHA-512=[name=tester,password=secret]"]);
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let user = format!("{mechanism}=[name=tester,password=secret]");
+            command.args(["--add-scram", &user]);
+        }
     }
     let made = command.output().expect("java can be run");
     assert!(

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is not there: called by tests/run.sh, once for each part.
+#
+#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node…
+#
+# What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
+# environment and Node packages of their own below the cache folder. A service that a package
+# starts at its installation is kept from starting; one that runs already is never touched.
+# With INSTALL=no nothing is installed: what is missing is named, and the exit code is 77.
+set -eu
+cd "$(dirname "$0")/../.."
+cache="${XDG_CACHE_HOME:-${HOME:?}/.cache}/bindery"
+mkdir -p "$cache"
+
+missing() {
+  [ "${INSTALL:-yes}" = no ] || return 0
+  echo "$1 is missing, and --no-install was given"
+  exit 77
+}
+
+apt_install() {
+  local sudo=''
+  [ "$(id -u)" = 0 ] || sudo='sudo -n'
+  command -v apt-get >/dev/null || { echo "there is no apt-get; install $* yourself"; exit 77; }
+  # Debian asks this file whether it may start services.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+    $sudo chmod +x "$policy"
+    trap "$sudo rm -f $policy" EXIT
+  fi
+  $sudo apt-get install -y -q --no-install-recommends "$@" >/dev/null 2>&1 || {
+    $sudo apt-get update -q >/dev/null
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+  }
+}
+
+find_postgres() {
+  command -v postgres >/dev/null || [ -n "${BINDERY_TEST_POSTGRES:-}" ] ||
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
+}
+
+for part in "$@"; do
+  case "$part" in
+    redis)
+      command -v redis-server >/dev/null || { missing redis-server; apt_install redis-server; } ;;
+    postgres)
+      find_postgres || { missing PostgreSQL; apt_install postgresql; } ;;
+    pgbouncer)
+      command -v pgbouncer >/dev/null || { missing pgbouncer; apt_install pgbouncer; } ;;
+    kafka)
+      command -v java >/dev/null || { missing java; apt_install default-jre-headless; }
+      if [ -z "${BINDERY_TEST_KAFKA:-}" ] && ! compgen -G "$cache/kafka/libs/kafka_*.jar" >/dev/null; then
+        missing 'Apache Kafka'
+        command -v mvn >/dev/null || apt_install maven
+        # Into place in one step, so that a broken download is not taken for a whole one.
+        rm -rf "$cache/kafka/new"
+        mvn -q -B -f tests/servers/kafka/pom.xml dependency:copy-dependencies \
+          -DoutputDirectory="$cache/kafka/new"
+        rm -rf "$cache/kafka/libs"
+        mv "$cache/kafka/new" "$cache/kafka/libs"
+      fi ;;
+    python)
+      command -v python3 >/dev/null || { missing python3; apt_install python3 python3-venv; }
+      wanted="$cache/python/$(cksum <tests/apps/requirements.txt | cut -d' ' -f1)"
+      if [ ! -e "$wanted" ]; then
+        missing 'what the Python apps need'
+        rm -rf "$cache/python"
+        python3 -m venv "$cache/python" || { apt_install python3-venv; python3 -m venv "$cache/python"; }
+        "$cache/python/bin/pip" install -q -r tests/apps/requirements.txt
+        touch "$wanted"
+      fi ;;
+    node)
+      command -v node >/dev/null || { missing node; apt_install nodejs npm; }
+      wanted="$cache/node/$(cksum <tests/apps/package.json | cut -d' ' -f1)"
+      if [ ! -e "$wanted" ]; then
+        missing 'what the Node apps need'
+        rm -rf "$cache/node"
+        mkdir -p "$cache/node"
+        cp tests/apps/package.json "$cache/node/"
+        npm install --silent --no-audit --no-fund --prefix "$cache/node"
+        touch "$wanted"
+      fi ;;
+    *) echo "no such part: $part"; exit 2 ;;
+  esac
+done
