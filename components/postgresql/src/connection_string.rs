@@ -49,9 +49,15 @@ impl Keys {
         }
     }
 
-    /// Sets a key; an empty value means the same as no value, as in libpq.
+    /// Sets a key, which may have two names; an empty value means the same as no value, as in
+    /// libpq.
     pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
-        let (key, value) = (if key == "database" { "dbname" } else { key }, value.into());
+        let key = match key {
+            "database" => "dbname",
+            "keepalives_count" => "keepalives_retries",
+            key => key,
+        };
+        let value = value.into();
         if value.is_empty() {
             self.0.remove(key);
         } else {

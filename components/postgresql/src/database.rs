@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use tokio::runtime::Handle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::aws::Login;
 use crate::error::{Condition, acquire_error, open_error};
 use crate::json::Writer;
 use crate::pool::{keep, pool};
@@ -22,6 +23,10 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take to find out whether the server is there whose connection broke.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often a statement is tried again on another connection, when the one it had broke before
+/// it was sent.
+const ATTEMPTS: u32 = 2;
+
 /// A database, connected.
 pub(crate) struct Database {
     pool: Pool,
@@ -33,11 +38,12 @@ impl Database {
     /// Makes the first connection and sees that it answers.
     pub(crate) async fn open(
         target: &Target,
+        login: Option<Login>,
         tls: MakeRustlsConnect,
         zone: TimeZone,
         cx: &OpenContext,
     ) -> Result<Self, OpenError> {
-        let pool = pool(target, &tls, cx);
+        let pool = pool(target, login, &tls, cx);
         let first = pool.get().await;
         let first = first.map_err(|error| open_error("unable to connect to the DB", error))?;
         // An empty statement: a pooler answers it only when it has a server.
@@ -56,6 +62,7 @@ impl Database {
             pool,
             statements: Statements::new(target.mode, Writer::new(zone)),
             canceller: Canceller {
+                component: cx.component().to_owned(),
                 tls,
                 clock: cx.clock().clone(),
                 runtime: cx.runtime().clone(),
@@ -70,37 +77,48 @@ impl Database {
         request: &Request,
         deadline: Option<Instant>,
     ) -> Result<Outcome, InvokeError> {
-        let clock = &self.canceller.clock;
         let deadline = deadline.map_or(Deadline::NONE, Deadline::at);
-        let object = deadline.limit(clock, self.pool.get()).await;
-        let object = object
-            .ok_or_else(no_connection_in_time)?
-            .map_err(acquire_error)?;
-        let lease = Lease {
-            object: Some(object),
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            let lease = self.lease(deadline).await?;
+            let is_last = attempts.next().is_none();
+            match self.run_on(lease, request, deadline).await {
+                // Nothing was sent, and the pool has other connections, or makes some.
+                Err(InvokeError::Disconnected { sent: Sent::No, .. }) if !is_last => {}
+                Err(InvokeError::Disconnected {
+                    cause,
+                    sent: Sent::Perhaps,
+                }) => {
+                    return Err(self.broken(cause).await);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn lease(&self, deadline: Deadline) -> Result<Lease<'_>, InvokeError> {
+        let object = deadline.limit(&self.canceller.clock, self.pool.get()).await;
+        let object = object.ok_or_else(no_connection_in_time)?;
+        Ok(Lease {
+            object: Some(object.map_err(acquire_error)?),
             canceller: &self.canceller,
-        };
+        })
+    }
+
+    async fn run_on(
+        &self,
+        lease: Lease<'_>,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Outcome, InvokeError> {
         let running = self.statements.run(lease.client(), request);
-        let outcome = deadline
-            .limit(clock, running)
-            .await
-            .ok_or_else(not_done_in_time)?;
-        let condition = outcome
-            .as_ref()
-            .err()
-            .map_or(Condition::Good, |fault| fault.connection);
-        if condition == Condition::Good {
+        let outcome = deadline.limit(&self.canceller.clock, running).await;
+        let outcome = outcome.ok_or_else(not_done_in_time)?;
+        let fault = outcome.as_ref().err();
+        if fault.is_none_or(|fault| fault.connection == Condition::Good) {
             lease.end(sql::begins_transaction(&request.sql));
-        } else {
-            drop(lease);
         }
-        match outcome.map_err(|fault| fault.error) {
-            Err(InvokeError::Disconnected {
-                cause,
-                sent: Sent::Perhaps,
-            }) => Err(self.broken(cause).await),
-            outcome => outcome,
-        }
+        outcome.map_err(|fault| fault.error)
     }
 
     /// A connection broke under a statement. If the server is there, that is no more than this
@@ -179,6 +197,7 @@ impl Drop for Lease<'_> {
 
 /// Stops statements that nobody waits for.
 struct Canceller {
+    component: String,
     tls: MakeRustlsConnect,
     clock: Clock,
     runtime: Handle,
@@ -189,12 +208,14 @@ impl Canceller {
     /// as one of the pool's, so that there are never more of them than allowed.
     fn cancel(&self, object: Object) {
         let (tls, clock) = (self.tls.clone(), self.clock.clone());
+        let component = self.component.clone();
         self.runtime.spawn(async move {
             if !object.is_closed() {
-                let told = object.cancel_token();
-                let told = clock.timeout(CANCEL_WITHIN, told.cancel_query(tls)).await;
+                let token = object.cancel_token();
+                let told = clock.timeout(CANCEL_WITHIN, token.cancel_query(tls)).await;
                 if !matches!(told, Some(Ok(()))) {
                     tracing::warn!(
+                        component,
                         "the server could not be told to stop a statement that nobody waits for"
                     );
                 }

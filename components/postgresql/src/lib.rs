@@ -1,5 +1,6 @@
 //! `bindings.postgresql`: statements for a `PostgreSQL` database.
 
+mod aws;
 mod connection_string;
 mod database;
 mod described;
@@ -19,6 +20,7 @@ use bindery_contract::settings::SettingsError;
 use bindery_contract::{Binding, OpenContext, OpenError, Opened, Operation};
 use jiff::tz::TimeZone;
 
+use self::aws::Iam;
 use self::database::Database;
 use self::output::Operations;
 pub use self::settings::{PostgresSettings, QueryExecMode};
@@ -59,6 +61,8 @@ impl Binding for Postgres {
 
     async fn open(settings: PostgresSettings, cx: OpenContext) -> Result<Opened, OpenError> {
         let target = Target::of(&settings).map_err(OpenError::invalid)?;
+        let login = target.iam.as_ref().map(Iam::login).transpose();
+        let login = login.map_err(OpenError::invalid)?;
         for key in &target.ignored {
             tracing::warn!(
                 component = cx.component(),
@@ -77,7 +81,7 @@ impl Binding for Postgres {
             Ok((target, tls, TimeZone::system()))
         });
         let (target, tls, zone) = reading.await.map_err(OpenError::disconnected)??;
-        let database = Database::open(&target, tls, zone, &cx).await?;
+        let database = Database::open(&target, login, tls, zone, &cx).await?;
         Ok(Opened::shared(Operations::new(
             database,
             cx.clock().clone(),

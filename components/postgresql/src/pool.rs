@@ -26,6 +26,7 @@ use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::aws::Login;
 use crate::error::{failed_in_tls, text};
 use crate::target::{Limits, SslMode, Target};
 
@@ -37,10 +38,17 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 const FEWEST: usize = 4;
 
 /// Makes the pool. It has no connections yet.
-pub(crate) fn pool(target: &Target, tls: &MakeRustlsConnect, cx: &OpenContext) -> Pool {
+pub(crate) fn pool(
+    target: &Target,
+    login: Option<Login>,
+    tls: &MakeRustlsConnect,
+    cx: &OpenContext,
+) -> Pool {
     let connector = Connector {
         ssl: target.ssl.mode,
         tls: tls.clone(),
+        login,
+        clock: cx.clock().clone(),
         runtime: cx.runtime().clone(),
     };
     let manager = Manager::from_connect(
@@ -123,6 +131,9 @@ async fn top_up(pool: &Pool, min: usize) {
 struct Connector {
     ssl: SslMode,
     tls: MakeRustlsConnect,
+    /// Makes the password, if it is not the configured one.
+    login: Option<Login>,
+    clock: Clock,
     runtime: Handle,
 }
 
@@ -131,7 +142,11 @@ type Connecting<'a> =
 
 impl Connect for Connector {
     fn connect(&self, config: &Config) -> Connecting<'_> {
-        let connecting = connect(config.clone(), self.ssl, self.tls.clone());
+        let mut config = config.clone();
+        if let Some(login) = &self.login {
+            config.password(login.password(self.clock.wall()).expose());
+        }
+        let connecting = connect(config, self.ssl, self.tls.clone());
         let connecting = AbortOnDropHandle::new(self.runtime.spawn(connecting));
         Box::pin(async move {
             match connecting.await {

@@ -2,6 +2,8 @@
 
 use bindery_contract::settings::{GoDuration, Secret};
 use schemars::JsonSchema;
+use serde::de::value::StrDeserializer;
+use serde::de::{Error, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Settings of `bindings.postgresql`.
@@ -69,10 +71,25 @@ pub struct PostgresSettings {
     /// `true` is refused.
     #[serde(default, rename = "useAzureAD")]
     pub use_azure_ad: bool,
-    /// Signs in with a token of AWS IAM instead of a password. Not supported yet: `true` is
-    /// refused.
+    /// Signs in to Amazon RDS or Aurora with AWS IAM instead of a password, made anew for each
+    /// connection. Needs `awsRegion`, a user and exactly one host: the one that the database is
+    /// known by. Without `awsAccessKey` and `awsSecretKey`, the keys are those of the environment
+    /// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`); roles of pods, tasks
+    /// and instances, and roles to assume, are not supported yet.
     #[serde(default, rename = "useAWSIAM")]
     pub use_aws_iam: bool,
+    /// The AWS region of the database, e.g. `eu-west-1`. Required by `useAWSIAM`.
+    #[schemars(extend("x-aliases" = ["region"]))]
+    pub aws_region: Option<String>,
+    /// The access key of an AWS identity, for `useAWSIAM`. Goes with `awsSecretKey`.
+    #[schemars(extend("x-aliases" = ["accessKey"]))]
+    pub aws_access_key: Option<String>,
+    /// The secret that belongs to `awsAccessKey`.
+    #[schemars(extend("x-aliases" = ["secretKey"]))]
+    pub aws_secret_key: Option<Secret>,
+    /// The session token, if the keys are temporary ones.
+    #[schemars(extend("x-aliases" = ["sessionToken"]))]
+    pub aws_session_token: Option<Secret>,
 }
 
 /// How statements are sent. Values and rows are the same in all modes except where it says so.
@@ -97,11 +114,11 @@ pub enum QueryExecMode {
     /// (`money`, say) must be cast to text. So should an enum behind a pooler: what it is, is
     /// looked up with a prepared statement the first time.
     Exec,
-    /// The arguments are written into the statement, safely quoted; for those that are arrays,
-    /// the same holds as in `exec` mode. `exec` sends it by the
-    /// simple protocol, so that it may be several statements separated by `;`, of which the last
-    /// says how many rows were affected. `query` sends a single statement unnamed, as `exec`
-    /// mode does; of several it answers with the rows of the first, every value as text.
+    /// The arguments are written into the statement, safely quoted; for arrays among them, the
+    /// same holds as in `exec` mode. The operation `exec` sends it by the simple protocol, so it
+    /// may be several statements separated by `;`, of which the last says how many rows were
+    /// affected. The operation `query` sends a single statement unnamed, as in `exec` mode; of
+    /// several it answers with the rows of the first that has some, every value as text.
     SimpleProtocol,
 }
 
@@ -112,14 +129,8 @@ impl QueryExecMode {
 
     /// The mode by its name in settings.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "cache_statement" => Self::CacheStatement,
-            "cache_describe" => Self::CacheDescribe,
-            "describe_exec" => Self::DescribeExec,
-            "exec" => Self::Exec,
-            "simple_protocol" => Self::SimpleProtocol,
-            _ => return None,
-        })
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        Self::deserialize(name).ok()
     }
 }
 
@@ -137,9 +148,39 @@ fn query_exec_mode<'de, D: Deserializer<'de>>(
     }
     match QueryExecMode::named(&name) {
         Some(mode) => Ok(Some(mode)),
-        None => Err(serde::de::Error::custom(format!(
+        None => Err(D::Error::custom(format!(
             "invalid queryExecMode metadata value: {name}; it is one of {}",
             QueryExecMode::NAMES
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_contract::settings::fields;
+
+    use super::*;
+
+    #[test]
+    fn the_declaration_says_what_is_secret_and_which_modes_there_are() {
+        let declared = fields::<PostgresSettings>();
+        let field = |name: &str| declared.iter().find(|field| field.name == name).unwrap();
+        for name in [
+            "connectionString",
+            "password",
+            "awsSecretKey",
+            "awsSessionToken",
+        ] {
+            assert!(field(name).secret, "{name}");
+        }
+        assert_eq!(
+            field("queryExecMode").values.join(", "),
+            QueryExecMode::NAMES
+        );
+        assert_eq!(field("timeout").default.as_deref(), Some("20s"));
+        assert_eq!(field("connectionString").aliases, ["url"]);
+        for name in QueryExecMode::NAMES.split(", ") {
+            assert!(QueryExecMode::named(name).is_some(), "{name}");
+        }
     }
 }

@@ -5,9 +5,10 @@ use std::pin::Pin;
 use bindery_contract::{InvokeError, Sent};
 use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt;
+use tokio::task::coop::consume_budget;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Column, Error, RowStream, SimpleQueryMessage, Statement};
+use tokio_postgres::{Column, Error, RowStream, SimpleQueryMessage, SimpleQueryStream, Statement};
 
 use crate::described::{Described, Descriptions, KEPT};
 use crate::encode::EncodeError;
@@ -56,10 +57,10 @@ enum Ready {
     Simple(String),
 }
 
-/// The rows of a statement, still on their way or all here.
+/// The rows of a statement on their way, with their types or as text.
 enum Rows {
     Typed(Pin<Box<RowStream>>),
-    Text(Vec<SimpleQueryMessage>),
+    Text(Pin<Box<SimpleQueryStream>>),
 }
 
 impl Statements {
@@ -96,7 +97,7 @@ impl Statements {
                 }
                 let json = match rows.map_err(perhaps)? {
                     Rows::Typed(rows) => self.typed_rows(rows, perhaps).await?,
-                    Rows::Text(messages) => text_rows(&messages, perhaps)?,
+                    Rows::Text(messages) => text_rows(messages, perhaps).await?,
                 };
                 Ok(Outcome::Rows(json))
             }
@@ -222,15 +223,11 @@ impl Statements {
         let mut out = String::from("[");
         while let Some(row) = rows.try_next().await.map_err(&fault)? {
             // Many rows are ready at once, and others want the thread, too.
-            tokio::task::coop::consume_budget().await;
-            if out.len() > 1 {
-                out.push(',');
-            }
+            consume_budget().await;
+            separate(&mut out);
             out.push('[');
             for (index, column) in row.columns().iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
+                separate(&mut out);
                 let raw: Option<Raw<'_>> = row.try_get(index).map_err(&fault)?;
                 self.writer
                     .value(column.type_(), raw.map(|raw| raw.0), &mut out)
@@ -279,39 +276,43 @@ impl Ready {
                     .map(|(argument, ty)| (argument, ty.clone()));
                 Rows::Typed(Box::pin(client.query_typed_raw(sql, arguments).await?))
             }
-            Self::Simple(sql) => Rows::Text(client.simple_query(sql).await?),
+            Self::Simple(sql) => Rows::Text(Box::pin(client.simple_query_raw(sql).await?)),
         })
     }
 }
 
-/// The rows of the first statement that has some.
-fn text_rows(
-    messages: &[SimpleQueryMessage],
+/// The rows of the first statement that has some. All others are waited for, too.
+async fn text_rows(
+    mut messages: Pin<Box<SimpleQueryStream>>,
     fault: impl Fn(Error) -> Fault,
 ) -> Result<String, Fault> {
     let mut out = String::from("[");
-    let begun = messages
-        .iter()
-        .skip_while(|message| !matches!(message, SimpleQueryMessage::RowDescription(_)))
-        .skip(1);
-    for message in begun {
-        let SimpleQueryMessage::Row(row) = message else {
-            break;
-        };
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out.push('[');
-        for index in 0..row.len() {
-            if index > 0 {
-                out.push(',');
+    let mut with_rows = 0;
+    while let Some(message) = messages.try_next().await.map_err(&fault)? {
+        consume_budget().await;
+        match message {
+            SimpleQueryMessage::RowDescription(_) => with_rows += 1,
+            SimpleQueryMessage::Row(row) if with_rows == 1 => {
+                separate(&mut out);
+                out.push('[');
+                for index in 0..row.len() {
+                    separate(&mut out);
+                    json::untyped(row.try_get(index).map_err(&fault)?, &mut out);
+                }
+                out.push(']');
             }
-            json::untyped(row.try_get(index).map_err(&fault)?, &mut out);
+            _ => {}
         }
-        out.push(']');
     }
     out.push(']');
     Ok(out)
+}
+
+/// What comes next is not the first in its array.
+fn separate(out: &mut String) {
+    if !out.ends_with('[') {
+        out.push(',');
+    }
 }
 
 /// The same statement, with those of its columns cast to text that we cannot read otherwise.

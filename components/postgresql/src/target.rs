@@ -6,30 +6,39 @@ use std::time::Duration;
 
 use bindery_contract::settings::{GoDuration, Secret};
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode as Wire;
+use tokio_postgres::config::{Host, SslMode as Wire};
 
+use crate::aws::{Iam, IamError};
 use crate::connection_string::{Keys, ParseError};
 use crate::settings::{PostgresSettings, QueryExecMode};
 
 /// Keys that mean nothing here and do no harm.
-const IGNORED: [&str; 6] = [
+const IGNORED: [&str; 8] = [
     "client_encoding",
     "description_cache_capacity",
+    "fallback_application_name",
     "min_read_buffer_size",
     "pool_max_conn_lifetime_jitter",
     "pool_min_idle_conns",
+    "sslcompression",
     "statement_cache_capacity",
 ];
-/// Keys that would change how we sign in, and that cannot be honoured.
-const UNSUPPORTED: [&str; 9] = [
+/// Keys that would change how we sign in or how that is secured, and that cannot be honoured.
+const UNSUPPORTED: [&str; 15] = [
     "gssencmode",
     "krbspn",
     "krbsrvname",
     "passfile",
+    "replication",
+    "require_auth",
     "requirepeer",
     "service",
     "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
     "sslcrl",
+    "sslnegotiation",
     "sslpassword",
 ];
 /// Keys that the client library reads itself.
@@ -61,6 +70,8 @@ pub(crate) struct Target {
     pub(crate) mode: QueryExecMode,
     /// How long making a connection may take.
     pub(crate) timeout: Duration,
+    /// How AWS IAM makes the password, where it does.
+    pub(crate) iam: Option<Iam>,
     /// Keys of the connection string that mean nothing here.
     pub(crate) ignored: Vec<&'static str>,
 }
@@ -109,7 +120,7 @@ pub(crate) enum TargetError {
     #[error("failed to parse connection string: {0}")]
     Unreadable(#[from] ParseError),
     #[error("failed to parse connection string: {}", bindery_contract::Chain(.0))]
-    Refused(#[from] tokio_postgres::Error),
+    Library(#[from] tokio_postgres::Error),
     #[error("failed to parse connection string: {key} {problem}")]
     Value { key: &'static str, problem: String },
     #[error("failed to parse connection string: {0} is not supported")]
@@ -120,17 +131,16 @@ pub(crate) enum TargetError {
     NoKey,
     #[error("invalid value for 'timeout': must be 1s or more")]
     Timeout,
-    #[error("{0} is not supported by this build: sign in with a password or a client certificate")]
-    NoTokens(&'static str),
+    #[error("useAzureAD is not supported by this build: sign in with a password or a certificate")]
+    NoEntra,
+    #[error(transparent)]
+    Iam(#[from] IamError),
 }
 
 impl Target {
     pub(crate) fn of(settings: &PostgresSettings) -> Result<Self, TargetError> {
         if settings.use_azure_ad {
-            return Err(TargetError::NoTokens("useAzureAD"));
-        }
-        if settings.use_aws_iam {
-            return Err(TargetError::NoTokens("useAWSIAM"));
+            return Err(TargetError::NoEntra);
         }
         let timeout = settings
             .timeout
@@ -150,8 +160,13 @@ impl Target {
         let limits = Limits::of(settings, &mut keys)?;
         let mode = mode(settings, &mut keys)?;
         let ssl = Ssl::of(&mut keys)?;
+        let config = config(keys, &ssl)?;
         Ok(Self {
-            config: config(keys, &ssl)?,
+            iam: settings
+                .use_aws_iam
+                .then(|| Iam::of(settings, &config))
+                .transpose()?,
+            config,
             ssl,
             limits,
             mode,
@@ -236,7 +251,13 @@ fn config(keys: Keys, ssl: &Ssl) -> Result<Config, TargetError> {
         let options = format!("{}{parameters}", config.get_options().unwrap_or_default());
         config.options(options.trim_start());
     }
+    let is_local = config
+        .get_hosts()
+        .iter()
+        .all(|host| matches!(host, Host::Unix(_)));
     config.ssl_mode(match ssl.mode {
+        // As in libpq, what stays on this machine needs no TLS.
+        _ if is_local => Wire::Disable,
         SslMode::Disable | SslMode::Allow => Wire::Disable,
         SslMode::Prefer => Wire::Prefer,
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Wire::Require,

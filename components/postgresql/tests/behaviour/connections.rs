@@ -9,27 +9,13 @@ use bindery_contract::{Clock, InvokeError, Retry, Sent};
 use bindery_testkit::servers::{Outage, Postgres};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::database::{Database, server};
 
 /// The URL of the shared server with a name by which a watcher can tell our connections.
 fn named(server: &Postgres, name: &str, more: &str) -> String {
     format!("{}?application_name={name}{more}", server.url())
-}
-
-/// Waits until a question to the database is answered like this.
-async fn until(watcher: &Database, sql: &str, expected: &str) {
-    let clock = Clock::system();
-    let deadline = clock.now() + Duration::from_secs(20);
-    loop {
-        let rows = watcher.rows(sql, "").await;
-        if rows == expected {
-            return;
-        }
-        assert!(clock.now() < deadline, "{sql}: {rows}, not {expected}");
-        clock.sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn connections(name: &str) -> String {
@@ -96,12 +82,12 @@ async fn a_statement_that_nobody_waits_for_is_stopped() {
         "SELECT pg_sleep(600)",
         "SELECT n, repeat('x', 1000) FROM generate_series(1, 100000000) AS n",
     ] {
-        let gone = async { until(&watcher, &running("nobody"), "[[1]]").await };
+        let gone = async { watcher.until(&running("nobody"), "[[1]]").await };
         tokio::select! {
             answer = db.call("query", sql, "") => panic!("{answer:?}"),
             () = gone => {}
         }
-        until(&watcher, &running("nobody"), "[[0]]").await;
+        watcher.until(&running("nobody"), "[[0]]").await;
         // The only connection there may be is free again.
         assert_eq!(db.rows("SELECT 1", "").await, "[[1]]");
     }
@@ -176,12 +162,12 @@ async fn a_server_without_room_for_another_connection_is_not_a_server_that_is_aw
         other => panic!("{other:?}"),
     }
     drop(db);
-    until(
-        &watcher,
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'single'",
-        "[[0]]",
-    )
-    .await;
+    watcher
+        .until(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'single'",
+            "[[0]]",
+        )
+        .await;
     watcher.exec("DROP ROLE single").await;
 }
 
@@ -197,7 +183,28 @@ async fn connections_live_as_long_as_they_should() {
     let _idle = Database::open(&[("url", &url), ("connectionMaxIdleTime", "500ms")])
         .await
         .unwrap();
-    until(&watcher, &connections("idle"), "[[0]]").await;
+    watcher.until(&connections("idle"), "[[0]]").await;
+
+    // Those that are too many for what is left of the work are closed, too.
+    let url = named(
+        &server,
+        "spare",
+        "&pool_health_check_period=50ms&pool_max_conn_idle_time=1s&pool_max_conns=4",
+    );
+    let spare = Database::open(&[("url", &url)]).await.unwrap();
+    let many = (0..4).map(|_| spare.call("exec", "SELECT pg_sleep(0.2)", ""));
+    futures_util::future::join_all(many).await;
+    let working = async {
+        loop {
+            spare.exec("SELECT 1").await;
+            Clock::system().sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let only_one = connections("spare");
+    tokio::select! {
+        () = working => {}
+        () = watcher.until(&only_one, "[[1]]") => {}
+    }
 
     let url = named(
         &server,
@@ -205,9 +212,9 @@ async fn connections_live_as_long_as_they_should() {
         "&pool_min_conns=3&pool_health_check_period=50ms&pool_max_conns=5",
     );
     let reserve = Database::open(&[("url", &url)]).await.unwrap();
-    until(&watcher, &connections("reserve"), "[[3]]").await;
+    watcher.until(&connections("reserve"), "[[3]]").await;
     drop(reserve);
-    until(&watcher, &connections("reserve"), "[[0]]").await;
+    watcher.until(&connections("reserve"), "[[0]]").await;
 
     let url = named(
         &server,
@@ -242,15 +249,21 @@ async fn connections_are_driven_by_another_thread_than_the_calls() {
     });
     let bindings = handle.1.recv().unwrap();
     let url = server.url();
-    let db = Arc::new(Database::open_on(bindings, &[("url", &url)]).await.unwrap());
+    let settings = [("url", url.as_str()), ("timeout", "1s")];
+    let db = Arc::new(Database::open_on(bindings, &settings).await.unwrap());
     let mut calls = tokio::task::JoinSet::new();
     for number in 0..100 {
         let db = Arc::clone(&db);
         calls.spawn(async move { db.rows("SELECT $1::int", &format!("[{number}]")).await });
     }
     assert_eq!(calls.join_all().await.len(), 100);
-    drop((db, stop.0));
+    // With that thread, they are gone, and there are no others.
+    drop(stop.0);
     thread.join().unwrap();
+    match db.call("query", "SELECT 1", "").await {
+        Err(InvokeError::Disconnected { sent: Sent::No, .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -284,7 +297,7 @@ async fn a_server_that_is_away_is_a_disconnect_and_says_what_was_sent() {
     let stopping = async {
         let watcher = Database::with(&server, &[("maxConns", "1")]).await;
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%600%' AND state = 'active' AND pid <> pg_backend_pid()";
-        until(&watcher, sql, "[[1]]").await;
+        watcher.until(sql, "[[1]]").await;
     };
     let mut long = std::pin::pin!(db.call("exec", "SELECT pg_sleep(600)", ""));
     tokio::select! {
@@ -314,40 +327,104 @@ async fn a_server_that_is_away_is_a_disconnect_and_says_what_was_sent() {
     }
 }
 
-/// Passes connections on, until it forgets those it has: they stay open and nothing more passes.
-async fn forgetful(target: SocketAddr) -> (SocketAddr, watch::Sender<u32>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (forget, forgotten) = watch::channel(0);
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut forgotten = forgotten.clone();
-            forgotten.mark_unchanged();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(target).await.unwrap();
-                tokio::select! {
-                    _ = copy_bidirectional(&mut client, &mut server) => {}
-                    _ = forgotten.changed() => std::future::pending().await,
-                }
-            });
-        }
-    });
-    (address, forget)
+/// What a relay does to the connections that it has when it is told.
+#[derive(Clone, Copy)]
+enum Then {
+    /// They stay open, and nothing more passes.
+    Forget,
+    /// They are closed as soon as the client sends something.
+    Close,
+}
+
+/// Passes connections on, until it is told otherwise; then only new ones.
+struct Relay {
+    url: String,
+    tell: watch::Sender<()>,
+    heard: mpsc::UnboundedReceiver<()>,
+}
+
+impl Relay {
+    async fn to(server: &Postgres, then: Then) -> Self {
+        let target = SocketAddr::from(([127, 0, 0, 1], server.port()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = watch::channel(());
+        let (hear, heard) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let mut told = told.clone();
+                told.mark_unchanged();
+                tokio::spawn(pass(client, target, told, hear.clone(), then));
+            }
+        });
+        let url = format!("postgres://tester:secret@{address}/tester");
+        Self { url, tell, heard }
+    }
+
+    /// Tells the one connection that there is, and waits until it has heard.
+    async fn tell(&mut self) {
+        self.tell.send(()).unwrap();
+        self.heard.recv().await.unwrap();
+    }
+}
+
+async fn pass(
+    mut client: TcpStream,
+    target: SocketAddr,
+    mut told: watch::Receiver<()>,
+    hear: mpsc::UnboundedSender<()>,
+    then: Then,
+) {
+    let mut server = TcpStream::connect(target).await.unwrap();
+    tokio::select! {
+        _ = copy_bidirectional(&mut client, &mut server) => return,
+        changed = told.changed() => if changed.is_err() { return },
+    }
+    // A test that is over does not listen.
+    let _ = hear.send(());
+    match then {
+        Then::Forget => std::future::pending().await,
+        Then::Close => client.readable().await.unwrap(),
+    }
 }
 
 #[tokio::test]
 async fn a_connection_that_died_without_a_word_is_not_handed_out_after_a_rest() {
     let server = server();
-    let (address, forget) = forgetful(([127, 0, 0, 1], server.port()).into()).await;
-    let url = format!("postgres://tester:secret@{address}/tester");
-    let db = Database::open(&[("url", &url), ("maxConns", "1")])
+    let mut relay = Relay::to(&server, Then::Forget).await;
+    let db = Database::open(&[("url", &relay.url), ("maxConns", "1")])
         .await
         .unwrap();
     let clock = Clock::system();
-    forget.send(1).unwrap();
+    relay.tell().await;
     clock.sleep(Duration::from_millis(1_100)).await;
     let answer = clock
         .timeout(Duration::from_secs(10), db.call("query", "SELECT 1", ""))
         .await;
     assert_eq!(answer.expect("an answer").unwrap().text, "[[1]]");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_statement_was_sent_is_replaced_without_a_word() {
+    let server = server();
+    let mut relay = Relay::to(&server, Then::Close).await;
+    let db = Database::open(&[("url", &relay.url), ("maxConns", "1")])
+        .await
+        .unwrap();
+    db.exec("SELECT 1").await;
+    relay.tell().await;
+    // It has to be prepared first.
+    assert_eq!(db.rows("SELECT 2", "").await, "[[2]]");
+    relay.tell().await;
+    // It is prepared.
+    match db.call("query", "SELECT 2", "").await {
+        Err(error @ InvokeError::Rejected { .. }) => assert!(
+            error
+                .to_string()
+                .ends_with("it is not known whether the statement was executed"),
+            "{error}"
+        ),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(db.disconnects(), [""; 0]);
 }

@@ -1,6 +1,7 @@
 //! A database of a test's own, through the binding.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bindery_contract::settings::Properties;
 use bindery_contract::{
@@ -78,7 +79,6 @@ impl Database {
         let properties: Properties = settings.iter().copied().collect();
         let prepared = Registration::of::<Binding>().prepare(&properties);
         let prepared = prepared.map_err(OpenError::invalid)?;
-        assert_eq!(prepared.unknown, []);
         let (closing, disconnects) = (CancellationToken::new(), Arc::default());
         let cx = OpenContext::new(ContextParts {
             component: "subject".into(),
@@ -164,6 +164,20 @@ impl Database {
         answer
             .unwrap_or_else(|error| panic!("{sql} {params}: {error}"))
             .text
+    }
+
+    /// Waits until a question to the database is answered like this.
+    pub async fn until(&self, sql: &str, expected: &str) {
+        let clock = Clock::system();
+        let deadline = clock.now() + Duration::from_secs(20);
+        loop {
+            let rows = self.rows(sql, "").await;
+            if rows == expected {
+                return;
+            }
+            assert!(clock.now() < deadline, "{sql}: {rows}, not {expected}");
+            clock.sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The error of a query that must fail for itself alone.

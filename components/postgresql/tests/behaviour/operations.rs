@@ -224,7 +224,7 @@ async fn a_statement_that_runs_when_it_is_closed_ends_in_peace() {
         // Only once the statement runs.
         let watcher = Database::of(&server).await;
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%in peace%' AND pid <> pg_backend_pid()";
-        while watcher.rows(sql, "").await != "[[1]]" {}
+        watcher.until(sql, "[[1]]").await;
         db.invoke(Invocation::new("close")).await.unwrap();
     };
     let running = db.rows("SELECT 'in peace' FROM (SELECT pg_sleep(1)) AS s", "");

@@ -20,13 +20,13 @@ struct Secured {
 }
 
 impl Secured {
-    /// A server with these lines of access control.
-    fn start(access: &[&str]) -> Self {
+    /// A server with these lines of access control and these settings.
+    fn start(access: &[&str], settings: &[&str]) -> Self {
         let authority = Arc::new(Authority::new());
         let server = Postgres::with(PostgresOptions {
             tls: Some(Arc::clone(&authority)),
             access: access.iter().map(|line| (*line).to_owned()).collect(),
-            ..PostgresOptions::default()
+            settings: settings.iter().map(|line| (*line).to_owned()).collect(),
         });
         Self {
             server,
@@ -63,7 +63,7 @@ fn refused(opened: Result<Database, OpenError>, says: &str) {
 
 #[tokio::test]
 async fn each_mode_checks_what_it_should() {
-    let secured = Secured::start(&[]);
+    let secured = Secured::start(&[], &[]);
     let (ours, others) = (
         secured.file("ca.pem", &secured.authority.certificate()),
         secured.file("other.pem", &Authority::new().certificate()),
@@ -154,10 +154,13 @@ async fn each_mode_checks_what_it_should() {
 
 #[tokio::test]
 async fn a_client_certificate_is_shown_and_asked_for() {
-    let secured = Secured::start(&[
-        "hostssl all all 127.0.0.1/32 cert",
-        "hostssl all all ::1/128 cert",
-    ]);
+    let secured = Secured::start(
+        &[
+            "hostssl all all 127.0.0.1/32 cert",
+            "hostssl all all ::1/128 cert",
+        ],
+        &[],
+    );
     let signed = secured.authority.sign("tester");
     let (certificate, key) = (
         secured.file("client.pem", &signed.certificate),
@@ -190,7 +193,7 @@ async fn a_client_certificate_is_shown_and_asked_for() {
 
 #[tokio::test]
 async fn the_mode_that_allows_tls_uses_it_where_it_must() {
-    let secured = Secured::start(&["hostssl all all 127.0.0.1/32 scram-sha-256"]);
+    let secured = Secured::start(&["hostssl all all 127.0.0.1/32 scram-sha-256"], &[]);
     assert!(Secured::is_secure(secured.open("127.0.0.1", "sslmode=allow").await).await);
     refused(
         secured.open("127.0.0.1", "sslmode=disable").await,
@@ -206,5 +209,19 @@ async fn the_mode_that_allows_tls_uses_it_where_it_must() {
         .await
         .unwrap_err();
     let left = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%600%' AND pid <> pg_backend_pid()";
-    while db.rows(left, "").await != "[[0]]" {}
+    db.until(left, "[[0]]").await;
+}
+
+#[tokio::test]
+async fn the_mode_that_prefers_tls_does_without_where_it_fails() {
+    let old = [
+        "ssl_min_protocol_version=TLSv1",
+        "ssl_max_protocol_version=TLSv1.1",
+    ];
+    let secured = Secured::start(&[], &old);
+    assert!(!Secured::is_secure(secured.open("127.0.0.1", "sslmode=prefer").await).await);
+    refused(
+        secured.open("127.0.0.1", "sslmode=require").await,
+        "TLS handshake",
+    );
 }
