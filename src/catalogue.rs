@@ -9,6 +9,8 @@ fn built_in() -> Vec<Registration> {
         Registration::of::<bindery_cron::Cron>(),
         #[cfg(feature = "http")]
         Registration::of::<bindery_http::Http>(),
+        #[cfg(feature = "kafka")]
+        Registration::of::<bindery_kafka::Kafka>(),
         #[cfg(feature = "localstorage")]
         Registration::of::<bindery_localstorage::LocalStorage>(),
         #[cfg(feature = "postgresql")]
@@ -22,6 +24,7 @@ fn built_in() -> Vec<Registration> {
 const FEATURES: &[(&str, &[&str])] = &[
     ("cron", &["bindings.cron"]),
     ("http", &["bindings.http"]),
+    ("kafka", &["bindings.kafka"]),
     ("localstorage", &["bindings.localstorage"]),
     ("postgresql", &["bindings.postgresql", "bindings.postgres"]),
     ("redis", &["bindings.redis"]),
@@ -92,8 +95,13 @@ pub enum Lookup {
     Found(Registration),
     /// A component of another building block: state, pub/sub and so on.
     OtherBuildingBlock,
-    /// Nothing we know; what to say about it.
-    Unknown(String),
+    /// Nothing we know.
+    Unknown {
+        /// What is wrong with it.
+        problem: String,
+        /// What would be right.
+        hint: String,
+    },
 }
 
 impl Default for Catalogue {
@@ -118,12 +126,14 @@ impl Catalogue {
     /// The row of a type. Types and versions are compared without case; the versions nothing,
     /// `v0` and `v1` are the same (runtime §3.4).
     pub fn find(&self, type_name: &str, version: &str) -> Lookup {
+        let unknown = |problem: String, hint: String| Lookup::Unknown { problem, hint };
         if !type_name.starts_with("bindings.") {
             let lower = type_name.to_ascii_lowercase();
             return if lower.starts_with("bindings.") || !lower.contains('.') {
-                Lookup::Unknown(format!(
-                    "incorrect type {type_name}: a type looks like bindings.cron"
-                ))
+                unknown(
+                    format!("incorrect type {type_name}"),
+                    "a type looks like bindings.cron".into(),
+                )
             } else {
                 Lookup::OtherBuildingBlock
             };
@@ -135,30 +145,37 @@ impl Catalogue {
             Some(row) if matches!(version.to_ascii_lowercase().as_str(), "" | "v0" | "v1") => {
                 Lookup::Found(row.clone())
             }
-            Some(_) => Lookup::Unknown(format!("there is no version {version}; write v1")),
-            None => Lookup::Unknown(self.why_unknown(&lower)),
+            Some(_) => unknown(format!("there is no version {version}"), "write v1".into()),
+            None => {
+                let (problem, hint) = self.why_unknown(&lower);
+                unknown(problem.into(), hint)
+            }
         }
     }
 
-    fn why_unknown(&self, lower: &str) -> String {
+    fn why_unknown(&self, lower: &str) -> (&'static str, String) {
+        const LIST: &str = "bindery components lists the types";
         if let Some((feature, _)) = FEATURES.iter().find(|(_, types)| types.contains(&lower)) {
-            return format!("this build leaves it out; build with the cargo feature \"{feature}\"");
+            let hint = format!("build with the cargo feature \"{feature}\"");
+            return ("this build leaves it out", hint);
         }
         if NOT_YET.contains(&lower) {
-            return String::from("Dapr has this type, this version of Bindery does not");
+            let problem = "Dapr has this type, this version of Bindery does not";
+            return (problem, LIST.into());
         }
         let known = self
             .rows
             .iter()
-            .map(|row| row.type_name)
+            .flat_map(|row| row.aliases.iter().copied().chain([row.type_name]))
             .chain(NOT_YET.iter().copied());
         let nearest = known
             .map(|name| (strsim::osa_distance(name, lower), name))
             .filter(|(distance, _)| *distance <= 4)
             .min();
-        match nearest {
-            Some((_, name)) => format!("there is no such type; did you mean {name}?"),
-            None => String::from("there is no such type"),
-        }
+        let hint = match nearest {
+            Some((_, name)) => format!("did you mean {name}?"),
+            None => LIST.into(),
+        };
+        ("there is no such type", hint)
     }
 }

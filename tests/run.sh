@@ -7,15 +7,16 @@
 # every server that they need on free loopback ports with data in temporary folders, and stop it.
 # To use other programs, say where they are: BINDERY_TEST_POSTGRES, BINDERY_TEST_JAVA and
 # BINDERY_TEST_REDIS name folders of programs, BINDERY_TEST_KAFKA the folder of Kafka's jars,
-# BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists.
+# BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists, BINDERY_TEST_NODE_PATH
+# a node_modules with what tests/apps/package.json lists.
 # What could not run is listed by name, and makes `full` fail.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql scenarios release)
+GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios release)
 # These wait for servers and timers most of their time, so two of them run side by side.
-SIDE_BY_SIDE=' unit loom sidecar http redis postgresql scenarios '
+SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios '
 
 INSTALL=yes
 wanted=()
@@ -24,7 +25,7 @@ for argument in "$@"; do
     --no-install) INSTALL=no ;;
     quick) wanted+=("${GROUPS_QUICK[@]}") ;;
     full) wanted+=("${GROUPS_FULL[@]}") ;;
-    -h | --help) sed -n '2,13p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}"; exit 0 ;;
+    -h | --help) sed -n '2,14p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}"; exit 0 ;;
     *) wanted+=("$argument") ;;
   esac
 done
@@ -32,8 +33,6 @@ done
 export INSTALL
 
 cache="${XDG_CACHE_HOME:-${HOME:?}/.cache}/bindery"
-export BINDERY_TEST_PYTHON="${BINDERY_TEST_PYTHON:-$cache/python/bin/python}"
-export BINDERY_TEST_NODE_PATH="${BINDERY_TEST_NODE_PATH:-$cache/node/node_modules}"
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 
 logs=$(mktemp -d)
@@ -73,7 +72,7 @@ group_unit() {
     cargo test --workspace --quiet --doc &&
     cargo test --quiet -p bindery-contract -p bindery-actors -p bindery-cron \
       -p bindery-localstorage --test '*' &&
-    cargo test --quiet --test architecture
+    cargo test --quiet --test architecture --test embedding --test runtimes
 }
 
 group_loom() {

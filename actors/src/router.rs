@@ -282,8 +282,12 @@ impl Handler<Dispatch> for Router {
                 });
             }
             Found::Nowhere => {
-                let name = dispatch.call.binding;
-                answer(dispatch.reply, Err(CallError::NotFound(name)));
+                let error = if self.core.desired().closed {
+                    CallError::Closed
+                } else {
+                    CallError::NotFound(dispatch.call.binding)
+                };
+                answer(dispatch.reply, Err(error));
             }
         }
     }

@@ -10,7 +10,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::app::App;
 use crate::component::Component;
 use crate::core::{Core, Limits};
-use crate::supervisor::{Load, Reports, StartInputs, Stop, Supervisor, Threads};
+use crate::supervisor::{
+    AskAgain, Load, Loaded, Reports, Retire, StartInputs, Stop, Supervisor, Threads,
+};
 use crate::worker::Worker;
 
 /// How a runtime is set up.
@@ -90,9 +92,21 @@ impl Runtime {
         self.tell(Load(components));
     }
 
+    /// Resolves when all that was loaded has been taken in: from then on every output is known
+    /// by its name, and calls wait for it.
+    pub async fn loaded(&self) {
+        // The mailbox keeps its order, so the answer comes after everything before it.
+        let _ = current(&self.supervisor).send(Loaded).await;
+    }
+
     /// The app is there: asks it what it wants, and reads that.
     pub fn start_inputs(&self) {
         self.input_starter().start();
+    }
+
+    /// Asks the app again about the inputs that it did not want.
+    pub fn ask_again(&self) {
+        self.tell(AskAgain);
     }
 
     /// Starts the inputs later, for a task that waits for the app.
@@ -113,20 +127,20 @@ impl Runtime {
         .await;
     }
 
-    /// Closes everything. The current thread is a worker of this runtime no more.
+    /// Closes everything, and ends the thread of the bindings. The current thread is a worker of
+    /// this runtime no more.
     pub async fn close(&self, deadline: Deadline) {
         self.core.desired().closed = true;
-        self.ask(Stop {
-            role: Role::Input,
-            deadline,
-        })
-        .await;
-        self.ask(Stop {
-            role: Role::Output,
-            deadline,
-        })
-        .await;
+        for role in [Role::Input, Role::Output] {
+            self.ask(Stop { role, deadline }).await;
+        }
         Worker::leave(&self.core);
+        let retired = current(&self.supervisor).send(Retire).await;
+        if let Some(bindings) = retired.ok().flatten() {
+            bindings.stop();
+            let joining = tokio::task::spawn_blocking(move || bindings.join());
+            let _ = deadline.limit(self.core.clock(), joining).await;
+        }
     }
 
     pub(crate) fn tell<M>(&self, message: M)

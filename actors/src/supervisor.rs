@@ -83,7 +83,7 @@ struct BindingsThread {
     arbiter: ArbiterHandle,
     pulse: watch::Receiver<Option<Arc<Pulse>>>,
     number: u32,
-    _owned: Option<Arbiter>,
+    owned: Option<Arbiter>,
 }
 
 impl BindingsThread {
@@ -107,7 +107,7 @@ impl BindingsThread {
             arbiter,
             pulse,
             number,
-            _owned: owned,
+            owned,
         }
     }
 }
@@ -341,7 +341,8 @@ impl Supervisor {
         let Some(child) = self.children.get(&key) else {
             return;
         };
-        if key.1 == Role::Output && child.serving.is_none() {
+        let is_stopped = child.life.state() == &State::Stopped;
+        if key.1 == Role::Output && child.serving.is_none() && !is_stopped {
             let why = Available::Away(child.why_away(now));
             self.core
                 .table
@@ -770,6 +771,31 @@ impl Handler<Load> for Supervisor {
     }
 }
 
+/// Answered when everything before it in the mailbox is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Loaded;
+
+impl Handler<Loaded> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Loaded, _: &mut Context<Self>) {}
+}
+
+/// Everything is closed: the supervisor ends, and hands out the thread of the bindings.
+#[derive(Message)]
+#[rtype(result = "Option<Arbiter>")]
+pub(crate) struct Retire;
+
+impl Handler<Retire> for Supervisor {
+    type Result = MessageResult<Retire>;
+
+    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) -> Self::Result {
+        ctx.stop();
+        MessageResult(self.bindings.owned.take())
+    }
+}
+
 /// The app is there: read what it wants.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -793,6 +819,31 @@ impl Handler<StartInputs> for Supervisor {
             } else {
                 self.consider_reading(key);
             }
+        }
+    }
+}
+
+/// The app may have changed its mind about inputs that it did not want.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskAgain;
+
+impl Handler<AskAgain> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: AskAgain, _: &mut Context<Self>) {
+        let unwanted = self
+            .children
+            .iter_mut()
+            .filter(|(_, child)| child.subscription == Subscription::Unwanted);
+        let keys: Vec<Key> = unwanted
+            .map(|(key, child)| {
+                child.subscription = Subscription::Unknown;
+                *key
+            })
+            .collect();
+        for key in keys {
+            self.consider_reading(key);
         }
     }
 }

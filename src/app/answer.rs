@@ -1,13 +1,34 @@
-//! What an HTTP app's answer asks for (runtime §7, by the rule in DESIGN "Delivery").
+//! What an HTTP app's answer means: taken or refused, and what it asks for (runtime §2.4, §7, by
+//! the rule in DESIGN "Delivery").
 
-use bindery_actors::app::{FORWARD_LIMIT, Forward};
+use bindery_actors::app::{Answer, FORWARD_LIMIT, Forward, Refusal};
 use bindery_contract::request::canonical_json;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// How much of an app's refusal is kept for the log.
+const REFUSAL_BODY: usize = 4096;
+
+/// Any 2xx takes the event, everything else refuses it.
+pub(super) fn judge(status: u16, body: Bytes) -> Result<Answer, Refusal> {
+    if (200..300).contains(&status) {
+        return Ok(Answer {
+            forward: read(&body),
+            reply: body,
+        });
+    }
+    let shown = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BODY)]);
+    Err(Refusal {
+        error: format!(
+            "fails to send binding event to http app channel, status code: {status} body: {shown}"
+        ),
+        status: Some(status),
+    })
+}
+
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Asked<'a> {
     #[serde(borrow)]
     to: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -22,7 +43,7 @@ struct Answer<'a> {
 
 /// Reads an answer: a JSON object whose `to` is an array of names is executed; anything else
 /// with a `to` is malformed; everything without one is just an answer.
-pub(super) fn read(body: &[u8]) -> Forward {
+fn read(body: &[u8]) -> Forward {
     let looks_like_it = body.trim_ascii_start().first() == Some(&b'{');
     let Ok(text) = std::str::from_utf8(body) else {
         return Forward::Nothing;
@@ -31,7 +52,7 @@ pub(super) fn read(body: &[u8]) -> Forward {
         return Forward::Nothing;
     }
     // Apps answer whatever they like; only what is JSON can ask for something.
-    let Ok(answer) = serde_json::from_str::<Answer<'_>>(text) else {
+    let Ok(answer) = serde_json::from_str::<Asked<'_>>(text) else {
         return Forward::Nothing;
     };
     let Some(to) = answer.to else {

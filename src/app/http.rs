@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
 use bindery_contract::settings::Secret;
-use bindery_contract::{BoxFuture, Cause, Chain, Clock, Event, Metadata};
+use bindery_contract::{BoxFuture, Cause, Chain, Clock, Event};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -16,15 +16,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::Semaphore;
 
-use super::answer;
-use crate::trace;
+use super::{answer, headers};
 
 /// How long one look at the app's port may take (runtime §2.6).
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often the port is looked at while nobody listens.
 const DIAL_EVERY: Duration = Duration::from_millis(100);
-/// How much of an app's refusal is kept for the log.
-const REFUSAL_BODY: usize = 4096;
 
 /// How the app is reached.
 #[derive(Clone, Debug)]
@@ -216,7 +213,7 @@ impl HttpConnection {
             .app
             .request(Method::POST, &input.route)
             .map_err(Refusal::unreachable)?;
-        add_headers(request.headers_mut(), &event.metadata);
+        headers::add(request.headers_mut(), &event.metadata);
         *request.body_mut() = Full::new(event.data.clone());
         let _turn = self.app.turn().await;
         let answer = self.client.request(request).await.map_err(unreachable)?;
@@ -227,20 +224,7 @@ impl HttpConnection {
             .await
             .map_err(unreachable)?
             .to_bytes();
-        if status.is_success() {
-            return Ok(Answer {
-                forward: answer::read(&body),
-                reply: body,
-            });
-        }
-        let shown = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BODY)]);
-        Err(Refusal {
-            error: format!(
-                "fails to send binding event to http app channel, status code: {} body: {shown}",
-                status.as_u16()
-            ),
-            status: Some(status.as_u16()),
-        })
+        answer::judge(status.as_u16(), body)
     }
 }
 
@@ -248,58 +232,8 @@ fn unreachable(error: impl std::error::Error + 'static) -> Refusal {
     Refusal::unreachable(Chain(&error))
 }
 
-/// Hop-by-hop headers and others that an event's metadata must not set (runtime §2.4).
-const WITHHELD: &[&str] = &[
-    "connection",
-    "content-length",
-    "content-type",
-    "destination-app-id",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The event's metadata as headers, and its trace context.
-fn add_headers(headers: &mut HeaderMap, metadata: &Metadata) {
-    let nominated = metadata.get_any_case("connection").unwrap_or_default();
-    for (key, value) in metadata.iter() {
-        let lower = key.to_ascii_lowercase();
-        let is_nominated = nominated
-            .split(',')
-            .any(|name| name.trim().eq_ignore_ascii_case(key));
-        if lower.ends_with("-bin") || WITHHELD.contains(&lower.as_str()) || is_nominated {
-            continue;
-        }
-        let name = match lower.strip_prefix(':') {
-            Some(pseudo) => format!("dapr-{pseudo}"),
-            None if lower.starts_with("grpc-") => format!("dapr-{lower}"),
-            None => lower,
-        };
-        let value = HeaderValue::from_str(&value.replace(['\r', '\n'], " "));
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value) {
-            headers.insert(name, value);
-        }
-    }
-    let parent = headers
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok());
-    if !parent.is_some_and(trace::is_trace_parent) {
-        headers.remove("tracestate");
-        if let Ok(fresh) = HeaderValue::from_str(&trace::fresh_parent()) {
-            headers.insert("traceparent", fresh);
-        }
-    }
-}
-
 /// A path with everything encoded that a URL cannot hold as it is.
-fn encoded(path: &str) -> String {
+pub(super) fn encoded(path: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -315,56 +249,6 @@ fn encoded(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_becomes_headers_but_for_those_that_belong_to_the_connection() {
-        let metadata = Metadata::new()
-            .with("readTimeUTC", "now")
-            .with("Content-Type", "text/plain")
-            .with("content-length", "99")
-            .with("trace-bin", "x")
-            .with("Connection", "x-mine, close")
-            .with("X-Mine", "1")
-            .with(":authority", "me")
-            .with("grpc-timeout", "1")
-            .with("bad name", "x")
-            .with("lines", "a\r\nb");
-        let mut headers = HeaderMap::new();
-        add_headers(&mut headers, &metadata);
-        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(
-            names,
-            [
-                "dapr-authority",
-                "dapr-grpc-timeout",
-                "lines",
-                "readtimeutc",
-                "traceparent"
-            ]
-        );
-        assert_eq!(headers["lines"], "a  b");
-    }
-
-    #[test]
-    fn a_trace_is_carried_on_or_begun() {
-        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let mut headers = HeaderMap::new();
-        let metadata = Metadata::new()
-            .with("traceparent", parent)
-            .with("tracestate", "a=1");
-        add_headers(&mut headers, &metadata);
-        assert_eq!(
-            (headers["traceparent"].as_bytes(), &headers["tracestate"]),
-            (parent.as_bytes(), &HeaderValue::from_static("a=1"))
-        );
-        let mut headers = HeaderMap::new();
-        add_headers(&mut headers, &Metadata::new().with("tracestate", "a=1"));
-        assert!(trace::is_trace_parent(
-            headers["traceparent"].to_str().unwrap()
-        ));
-        assert!(!headers.contains_key("tracestate"));
-    }
 
     #[test]
     fn a_route_with_odd_characters_is_encoded() {

@@ -1,6 +1,11 @@
-//! The way to the app.
+//! The way to the app: over HTTP, or in this process.
 
 mod answer;
+mod headers;
 mod http;
+mod in_process;
+mod routes;
 
 pub use self::http::{HttpApp, HttpAppConfig};
+pub use self::in_process::{Handlers, InProcessApp, IntoAnswer};
+pub use self::routes::Routes;

@@ -15,8 +15,7 @@ use std::time::Duration;
 use actix_web::{App, HttpServer, web};
 use bindery_contract::settings::GoDuration;
 use bindery_contract::{
-    Binding, Clock, Event, EventSink, Input, OpenContext, OpenError, Opened, ReadError,
-    Registration, Source,
+    Binding, Clock, Event, EventSink, Input, OpenContext, OpenError, Opened, ReadError, Source,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -25,8 +24,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::sidecar::fatal;
 use super::signals::Signals;
-use crate::catalogue::Catalogue;
-use crate::sidecar::{AppConfig, Config, Sidecar};
+use crate::sidecar::{AppConfig, Sidecar};
 use crate::telemetry::log::{self, LogConfig, LogLevel};
 
 /// Arguments of `bindery demo`.
@@ -129,22 +127,14 @@ async fn show(folder: PathBuf, length: Option<Duration>) -> std::io::Result<()> 
     let app_port = free_port(0)?;
     say("Bindery demo: cron -> app -> files, in one process. Ctrl-C ends it.\n");
     let app = start_app(app_port, port)?;
-    let config = Config {
-        resources: vec![resources],
-        http_port: port,
-        app: Some(AppConfig {
-            host: "127.0.0.1".into(),
-            port: app_port,
-            max_concurrency: None,
-            options_timeout: Duration::from_secs(3),
-        }),
-        ..Config::new("demo")
-    };
-    let mut catalogue = Catalogue::default();
-    catalogue.register(Registration::of::<Shaky>());
-    let sidecar = Sidecar::start(config, &catalogue)
+    let sidecar = Sidecar::builder("demo")
+        .resources(resources)
+        .binding::<Shaky>()
+        .app(AppConfig::port(app_port))
+        .listen(port)
+        .start()
         .await
-        .map_err(|e| std::io::Error::other(e.to_string()))?;
+        .map_err(std::io::Error::other)?;
     say(&format!(
         "  the sidecar listens on http://127.0.0.1:{port}\n\
          \x20 \"new-order\" is a bindings.cron that fires every 2 s\n\
@@ -166,7 +156,7 @@ async fn show(folder: PathBuf, length: Option<Duration>) -> std::io::Result<()> 
     say("\nstopping: the sources first, then what is running, the outputs last");
     watching.abort();
     hints.abort();
-    sidecar.stop().await;
+    sidecar.shutdown().await;
     app.stop(true).await;
     say("stopped; the demo's files are removed");
     Ok(())

@@ -1,7 +1,12 @@
 //! The command line: one file for each subcommand.
 
+mod check;
+mod completions;
+mod components;
 mod demo;
+mod find;
 mod flags;
+mod invoke;
 mod run;
 mod sidecar;
 mod signals;
@@ -24,6 +29,7 @@ pub use self::flags::SidecarFlags;
     after_help = "\
 Examples:
   bindery demo
+  bindery check ./components
   bindery run --app-id orders --app-port 5000 --resources-path ./components -- python3 app.py
   bindery --app-id orders --app-port 5000 --resources-path ./components"
 )]
@@ -37,10 +43,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Finds the mistakes in YAML files, without connecting to anything.
+    Check(check::CheckArgs),
+    /// What a shell needs to complete this command line.
+    Completions(completions::CompletionsArgs),
+    /// The types of bindings; with a type: its settings, operations, and an example.
+    Components(components::ComponentsArgs),
     /// Shows the whole path in this terminal; needs no server.
     Demo(demo::DemoArgs),
+    /// Calls an output of a running sidecar.
+    Invoke(invoke::InvokeArgs),
     /// Runs the sidecar and your app together.
     Run(Box<run::RunArgs>),
+    /// A JSON schema of component YAML, for editors.
+    Schema(components::SchemaArgs),
 }
 
 /// Does what the command line says.
@@ -51,6 +67,11 @@ pub fn main() -> ExitCode {
         return sidecar::main(arguments);
     }
     match Cli::parse_from(arguments).command {
+        Some(Command::Check(arguments)) => check::run(&arguments),
+        Some(Command::Completions(arguments)) => completions::run(&arguments),
+        Some(Command::Invoke(arguments)) => invoke::run(&arguments),
+        Some(Command::Components(arguments)) => components::run(&arguments),
+        Some(Command::Schema(arguments)) => components::schema(&arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Run(arguments)) => run::run(*arguments),
         None => {

@@ -12,8 +12,7 @@ use tokio::process::{Child, Command};
 use super::flags::{FlagError, SidecarFlags};
 use super::sidecar::fatal;
 use super::signals::Signals;
-use crate::catalogue::Catalogue;
-use crate::sidecar::{Config, Shutdown, Sidecar};
+use crate::sidecar::{Builder, Shutdown, Sidecar};
 use crate::telemetry::log;
 
 /// How long the app may take to end after it was asked to.
@@ -48,30 +47,29 @@ pub(super) fn run(arguments: RunArgs) -> ExitCode {
     } else {
         prefix("BINDERY", "36")
     };
-    let config = match sidecar.log().and_then(|log| Ok((log, sidecar.config()?))) {
-        Ok((log, config)) => {
+    let builder = match sidecar.log().and_then(|log| Ok((log, sidecar.builder()?))) {
+        Ok((log, builder)) => {
             if let Err(error) = log::install(&log::LogConfig { prefix, ..log }) {
                 eprintln!("the log file cannot be opened: {error}");
                 return ExitCode::FAILURE;
             }
-            config
+            builder
         }
         Err(FlagError(problem)) => {
             eprintln!("error: {problem}");
             return ExitCode::from(2);
         }
     };
-    actix_rt::System::new().block_on(serve(config, sidecar, command))
+    actix_rt::System::new().block_on(serve(builder, sidecar, command))
 }
 
-async fn serve(config: Config, flags: SidecarFlags, command: Vec<String>) -> ExitCode {
+async fn serve(builder: Builder, flags: SidecarFlags, command: Vec<String>) -> ExitCode {
     let clock = Clock::system();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fatal(&error),
     };
-    let catalogue = Catalogue::default();
-    let mut sidecar = match Sidecar::start(config, &catalogue).await {
+    let sidecar = match builder.start().await {
         Ok(sidecar) => sidecar,
         Err(error) => return fatal(&error),
     };
@@ -93,7 +91,7 @@ async fn serve(config: Config, flags: SidecarFlags, command: Vec<String>) -> Exi
         None => app.stop(&clock).await,
     };
     app.sweep();
-    let outcome = sidecar.stop().await;
+    let outcome = sidecar.shutdown().await;
     match status {
         Some(status) => exit_code(status),
         None if outcome == Shutdown::Graceful => ExitCode::SUCCESS,

@@ -11,11 +11,12 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::flags::{self, SidecarFlags};
 use super::signals::Signals;
-use crate::catalogue::Catalogue;
 use crate::http::DAPR_VERSION;
-use crate::sidecar::{Config, Shutdown, Sidecar};
+use crate::sidecar::{Builder, Shutdown};
 use crate::telemetry::log;
 
+/// How long a forced shutdown lets the answer to whoever asked for it take.
+const FORCED_AFTER: Duration = Duration::from_millis(100);
 /// How long `--wait` waits (runtime §6.9).
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -77,17 +78,17 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     for (flag, instead) in flags::deprecated(&matches) {
         eprintln!("Flag --{flag} has been deprecated, {instead}");
     }
-    let config = match cli
+    let builder = match cli
         .flags
         .log()
-        .and_then(|log| Ok((log, cli.flags.config()?)))
+        .and_then(|log| Ok((log, cli.flags.builder()?)))
     {
-        Ok((log, config)) => {
+        Ok((log, builder)) => {
             if let Err(error) = log::install(&log) {
                 eprintln!("the log file cannot be opened: {error}");
                 return ExitCode::FAILURE;
             }
-            config
+            builder
         }
         Err(error) => {
             let _ = log::install(&log::LogConfig::default());
@@ -108,7 +109,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
              an equals sign: --enable-metrics=false", cli.leftover.join(" ")
         );
     }
-    actix_rt::System::new().block_on(serve(config))
+    actix_rt::System::new().block_on(serve(builder))
 }
 
 /// `--wait`: asks until the answer is 204. The exit code is 0 even when it never is.
@@ -139,7 +140,7 @@ pub(super) fn fatal(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(builder: Builder) -> ExitCode {
     tracing::info!(
         target: "dapr.runtime",
         "Starting Dapr Runtime -- version {DAPR_VERSION} -- commit bindery-{}",
@@ -149,9 +150,8 @@ async fn serve(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fatal(&error),
     };
-    let catalogue = Catalogue::default();
-    let starting = Sidecar::start(config, &catalogue);
-    let mut sidecar = tokio::select! {
+    let starting = builder.start();
+    let sidecar = tokio::select! {
         started = starting => match started {
             Ok(sidecar) => sidecar,
             Err(error) => return fatal(&error),
@@ -166,12 +166,14 @@ async fn serve(config: Config) -> ExitCode {
         request = sidecar.shutdown_requested() => {
             tracing::info!(target: "dapr.api", "Shutdown requested via API");
             if request.force {
+                // The answer has to leave the process first (runtime §6.1).
+                Clock::system().sleep(FORCED_AFTER).await;
                 return ExitCode::FAILURE;
             }
         }
     }
     tokio::select! {
-        outcome = sidecar.stop() => match outcome {
+        outcome = sidecar.shutdown() => match outcome {
             Shutdown::Graceful => {
                 tracing::info!(target: "dapr.runtime", "Daprd shutdown gracefully");
                 ExitCode::SUCCESS

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bindery_actors::Core;
 use bindery_contract::settings::Secret;
 use subtle::ConstantTimeEq;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
@@ -35,7 +35,7 @@ pub struct ApiConfig {
     /// How far the start has come.
     pub ready: watch::Receiver<Ready>,
     /// Who ends the sidecar.
-    pub shutdown: mpsc::Sender<ShutdownRequest>,
+    pub shutdown: watch::Sender<Option<ShutdownRequest>>,
 }
 
 /// What all requests share.
@@ -45,7 +45,7 @@ pub struct Api {
     token: Option<Secret>,
     max_body: Option<usize>,
     ready: watch::Receiver<Ready>,
-    shutdown: mpsc::Sender<ShutdownRequest>,
+    shutdown: watch::Sender<Option<ShutdownRequest>>,
 }
 
 impl Api {
@@ -227,8 +227,7 @@ impl Api {
     fn shut_down(&self, request: &HttpRequest) -> HttpResponse {
         let force = request.headers().get("dapr-force-shutdown");
         let force = force.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-        // Full means that a shutdown is under way already.
-        let _ = self.shutdown.try_send(ShutdownRequest { force });
+        self.shutdown.send_replace(Some(ShutdownRequest { force }));
         HttpResponse::NoContent().finish()
     }
 }

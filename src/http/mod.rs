@@ -14,4 +14,4 @@ mod trace;
 pub use self::api::{Api, ApiConfig, serve};
 pub use self::metadata::AppConnection;
 pub(crate) use self::metadata::DAPR_VERSION;
-pub use self::server::{Listener, ServerConfig, Servers, bind, start};
+pub use self::server::{Listener, ServerConfig, Servers, bind, mount, start};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::KeepAlive;
+use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer, web};
 use bindery_contract::Clock;
 
@@ -147,6 +148,17 @@ pub fn start(
         }
     });
     Ok(Servers { handle })
+}
+
+/// Mounts the API into a service that has an actix-web app of its own.
+pub fn mount(api: Arc<Api>) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+    move |config| {
+        api.core().work_here();
+        let scope = web::scope("/v1.0")
+            .app_data(web::Data::from(Arc::clone(&api)))
+            .default_service(web::to(serve));
+        config.service(scope);
+    }
 }
 
 impl Servers {

@@ -1,25 +1,31 @@
 //! A component's manifest: what its YAML document says (runtime §3.2).
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bindery_actors::DeliveryOptions;
+use bindery_contract::Role;
 use bindery_contract::settings::{GoDuration, truthy};
-use bindery_contract::{Order, Role};
 
-use super::error::ResourceError;
+use super::delivery;
+use super::error::Finding;
 use super::yaml::{Node, Position, Value};
 
+/// What an item of `spec.metadata` looks like, for whoever got it wrong.
+const ITEM_HINT: &str = "write a list of items: a name, and a value, an envRef or a secretKeyRef \
+                         with name and key";
+
 /// How long an opening may take when nothing else is said.
-const INIT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const INIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A component as its document describes it.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The file it is in.
     pub file: Arc<Path>,
-    /// Where its document begins.
+    /// Where its name stands.
     pub at: Position,
     /// `metadata.name`.
     pub name: String,
@@ -50,7 +56,9 @@ pub struct Manifest {
 pub struct Item {
     /// Its name.
     pub name: String,
-    /// Where the item begins.
+    /// Where its name stands.
+    pub name_at: Position,
+    /// Where its value stands, or what it comes from.
     pub at: Position,
     /// Where its value comes from.
     pub source: ItemSource,
@@ -101,7 +109,7 @@ pub struct Header {
 ///
 /// # Errors
 /// When it is a component without a usable name.
-pub fn header(document: &Node, file: &Arc<Path>) -> Result<Option<Header>, ResourceError> {
+pub fn header(document: &Node, file: &Arc<Path>) -> Result<Option<Header>, Finding> {
     let is = |key: &str, text: &str| {
         document
             .get(key)
@@ -111,7 +119,9 @@ pub fn header(document: &Node, file: &Arc<Path>) -> Result<Option<Header>, Resou
     if !is("apiVersion", "dapr.io/v1alpha1") || !is("kind", "Component") {
         return Ok(None);
     }
-    let error = |at: Position, problem: String| Err(ResourceError::in_file(file, problem).at(at));
+    let error = |at: Position, problem: String, hint: &str| {
+        Err(Finding::in_file(file, problem).at(at).hint(hint))
+    };
     let metadata = document.get("metadata");
     let Some((name_at, name)) = metadata
         .and_then(|metadata| metadata.get("name"))
@@ -119,11 +129,16 @@ pub fn header(document: &Node, file: &Arc<Path>) -> Result<Option<Header>, Resou
         .filter(|(_, name)| !name.is_empty())
     else {
         let at = metadata.map_or(document.at, |metadata| metadata.at);
-        return error(at, "the component has no metadata.name".into());
+        let problem = "the component has no metadata.name".into();
+        return error(
+            at,
+            problem,
+            "apps call it by its name: add metadata: {name: …}",
+        );
     };
     if name == "." || name == ".." || name.contains(['/', '%']) {
-        let problem = format!("{name:?} cannot be a name: it must not contain / or %");
-        return error(name_at, problem);
+        let problem = format!("{name:?} cannot be a name");
+        return error(name_at, problem, "a name must not contain / or %");
     }
     Ok(Some(Header {
         name,
@@ -143,53 +158,42 @@ pub fn manifest(
     document: &Node,
     header: Header,
     file: &Arc<Path>,
-) -> Result<Manifest, Vec<ResourceError>> {
+) -> Result<Manifest, Vec<Finding>> {
     let mut errors = Vec::new();
-    let mut problem = |at: Position, key: Option<&str>, problem: String| {
-        let error = ResourceError::in_file(file, problem)
+    let about = |at: Position, problem: String, hint: &str| {
+        Finding::in_file(file, problem)
             .at(at)
-            .of(&header.name);
-        errors.push(match key {
-            Some(key) => error.key(key),
-            None => error,
-        });
+            .of(&header.name)
+            .hint(hint)
     };
     let spec = document.get("spec");
     let field = |key: &str| spec.and_then(|spec| spec.get(key));
     let type_at = field("type").map_or(document.at, |node| node.at);
     let type_name = field("type").and_then(Node::scalar).unwrap_or_default();
     if type_name.is_empty() {
-        problem(
-            type_at,
-            None,
-            "it has no spec.type, such as bindings.cron".into(),
-        );
+        let hint = "a type looks like bindings.cron";
+        errors.push(about(type_at, "it has no spec.type".into(), hint));
     }
     let mut items = Vec::new();
     match field("metadata").map(|node| (node, node.items())) {
         None => {}
         Some((node, None)) => {
-            let found = node.kind();
-            problem(
-                node.at,
-                None,
-                format!("spec.metadata must be a list of name and value, not {found}"),
-            );
+            let problem = format!("spec.metadata must be a list, not {}", node.kind());
+            errors.push(about(node.at, problem, ITEM_HINT));
         }
         Some((_, Some(nodes))) => {
             for node in nodes {
                 match item(node) {
                     Ok(item) => items.push(item),
-                    Err((key, at, text)) => problem(at, key.as_deref(), text),
+                    Err((at, problem)) => errors.push(about(at, problem, ITEM_HINT)),
                 }
             }
         }
     }
-    let mut delivery = DeliveryOptions::default();
-    for (key, node) in delivery_settings(document, field("delivery")) {
-        if let Err(text) = set_delivery(&mut delivery, &key, &node) {
-            problem(node.at, Some(&format!("delivery.{key}")), text);
-        }
+    let (delivery, wrong) = delivery::options(document, field("delivery"));
+    for (key, at, problem) in wrong {
+        let finding = about(at, problem, delivery::HINT);
+        errors.push(finding.key(format!("delivery.{key}")));
     }
     let init_timeout = field("initTimeout")
         .and_then(Node::scalar)
@@ -204,7 +208,7 @@ pub fn manifest(
     }
     Ok(Manifest {
         file: Arc::clone(file),
-        at: document.at,
+        at: header.at,
         type_name,
         type_at,
         version: field("version").and_then(Node::scalar).unwrap_or_default(),
@@ -222,57 +226,55 @@ pub fn manifest(
 }
 
 /// One item: a value wins over `envRef`, that over `secretKeyRef` (runtime §3.2).
-fn item(node: &Node) -> Result<Item, (Option<String>, Position, String)> {
-    let Some(name) = node
-        .get("name")
-        .and_then(Node::scalar)
-        .filter(|name| !name.is_empty())
-    else {
-        return Err((None, node.at, "an item of spec.metadata has no name".into()));
-    };
+fn item(node: &Node) -> Result<Item, (Position, String)> {
     let text = |key: &str| {
-        node.get(key)
-            .and_then(Node::scalar)
-            .filter(|text| !text.is_empty())
+        let node = node.get(key)?;
+        let text = node.scalar().filter(|text| !text.is_empty())?;
+        Some((node.at, text))
+    };
+    let Some((name_at, name)) = text("name") else {
+        return Err((node.at, "an item of spec.metadata has no name".into()));
     };
     let value = node
         .get("value")
         .filter(|value| value.value != Value::Null)
-        .map(value_text);
-    let env = text("envRef").map(ItemSource::Env);
-    let secret = node.get("secretKeyRef").map(|reference| {
-        let part = |key: &str| {
-            reference
-                .get(key)
-                .and_then(Node::scalar)
-                .filter(|t| !t.is_empty())
-        };
-        let at = reference.at;
-        match part("name") {
-            Some(secret) => Ok(ItemSource::Secret {
-                key: part("key").unwrap_or_else(|| secret.clone()),
-                name: secret,
-            }),
-            None => Err((
-                Some(name.clone()),
-                at,
-                "secretKeyRef has no name".to_owned(),
-            )),
-        }
-    });
-    let source = match (value, env, secret) {
+        .map(|value| (value.at, ItemSource::Value(value_text(value))));
+    let env = text("envRef").map(|(at, name)| (at, ItemSource::Env(name)));
+    let secret = node
+        .get("secretKeyRef")
+        .map(|reference| secret(&name, reference));
+    let (at, source) = match (value, env, secret) {
         // A literal beside a secret is only its stand-in.
-        (Some(value), None, None) => ItemSource::Value(value),
-        (Some(value), Some(_), _) => ItemSource::Value(value),
+        (Some(value), None, None) => value,
+        (Some(value), Some(_), _) => value,
         (_, None, Some(secret)) => secret?,
         (None, Some(env), _) => env,
-        (None, None, None) => ItemSource::Value(String::new()),
+        (None, None, None) => (name_at, ItemSource::Value(String::new())),
     };
     Ok(Item {
         name,
-        at: node.at,
+        name_at,
+        at,
         source,
     })
+}
+
+fn secret(item: &str, reference: &Node) -> Result<(Position, ItemSource), (Position, String)> {
+    let part = |key: &str| {
+        reference
+            .get(key)
+            .and_then(Node::scalar)
+            .filter(|text| !text.is_empty())
+    };
+    let Some(name) = part("name") else {
+        let problem = format!("the secretKeyRef of \"{item}\" has no name");
+        return Err((reference.at, problem));
+    };
+    let source = ItemSource::Secret {
+        key: part("key").unwrap_or_else(|| name.clone()),
+        name,
+    };
+    Ok((reference.at, source))
 }
 
 /// M1: a text as it is, anything else as its JSON text.
@@ -284,97 +286,11 @@ fn texts(node: Option<&Node>) -> Option<Vec<String>> {
     Some(node?.items()?.iter().filter_map(Node::scalar).collect())
 }
 
-/// What `spec.delivery` says, and the annotations `bindery.io/max-in-flight` and so on, because
-/// a Kubernetes CRD drops fields that it does not know.
-fn delivery_settings(document: &Node, delivery: Option<&Node>) -> Vec<(String, Node)> {
-    let mut settings = Vec::new();
-    let annotations = document
-        .get("metadata")
-        .and_then(|metadata| metadata.get("annotations"));
-    if let Some(Value::Map(entries)) = annotations.map(|node| &node.value) {
-        for (named, node) in entries {
-            if let Some(name) = named.name.strip_prefix("bindery.io/") {
-                settings.push((camel_case(name), node.clone()));
-            }
-        }
-    }
-    if let Some(Value::Map(entries)) = delivery.map(|node| &node.value) {
-        settings.extend(
-            entries
-                .iter()
-                .map(|(named, node)| (named.name.clone(), node.clone())),
-        );
-    }
-    settings
-}
-
-fn camel_case(kebab: &str) -> String {
-    let mut words = kebab.split('-');
-    let mut name = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        let mut chars = word.chars();
-        name.extend(chars.next().map(|first| first.to_ascii_uppercase()));
-        name.push_str(chars.as_str());
-    }
-    name
-}
-
-fn set_delivery(options: &mut DeliveryOptions, key: &str, node: &Node) -> Result<(), String> {
-    let text = node
-        .scalar()
-        .ok_or_else(|| format!("must be a value, not {}", node.kind()))?;
-    let whole = |min: u32, max: u32| {
-        let number = text
-            .parse::<u32>()
-            .ok()
-            .filter(|number| (min..=max).contains(number));
-        number.ok_or_else(|| format!("{text:?} is not a whole number from {min} to {max}"))
-    };
-    let one_of = |words: &[&str]| format!("{text:?} is not one of {}", words.join(", "));
-    match key {
-        "maxInFlight" => options.max_in_flight = whole(1, 65_536)? as usize,
-        "maxAttempts" => options.max_attempts = whole(0, u32::MAX)?,
-        "order" => {
-            options.order = match text.as_str() {
-                "source" => Order::Source,
-                "key" => Order::Key,
-                "none" => Order::None,
-                _ => return Err(one_of(&["source", "key", "none"])),
-            }
-        }
-        "reply" => {
-            options.reply = match text.as_str() {
-                "on" | "true" => true,
-                "off" | "false" => false,
-                _ => return Err(one_of(&["on", "off"])),
-            }
-        }
-        "replyFailure" => {
-            options.reply_failure_nacks = match text.as_str() {
-                "nack" => true,
-                "log" => false,
-                _ => return Err(one_of(&["log", "nack"])),
-            }
-        }
-        "deadLetter" => return Err("dead letters are not supported yet".into()),
-        _ => {
-            return Err(String::from(
-                "is not known; there are maxInFlight, maxAttempts, deadLetter, order, reply and \
-                 replyFailure",
-            ));
-        }
-    }
-    Ok(())
-}
-
 impl Manifest {
     /// The sides that `direction` names, in any case; `None` without a `direction`
     /// (runtime §2.1). A value that names neither side means none.
     pub fn direction(&self) -> Option<Vec<Role>> {
-        let item = self
-            .items
-            .iter()
-            .find(|item| item.name.eq_ignore_ascii_case("direction"))?;
+        let item = self.item("direction")?;
         let ItemSource::Value(value) = &item.source else {
             return None;
         };
@@ -409,20 +325,34 @@ impl Manifest {
         }
     }
 
-    /// An error about one of its settings.
-    pub fn setting_error(&self, key: Option<&str>, problem: &str) -> ResourceError {
-        let item = key.and_then(|key| {
+    /// What is wrong with the value of one of its settings, or with all of it.
+    pub fn setting_error(&self, key: Option<&str>, problem: impl Display) -> Finding {
+        let item = key.and_then(|key| self.item(key));
+        let at = item.map_or(self.type_at, |item| item.at);
+        let finding = self.finding(at, problem);
+        match key {
+            Some(key) => finding.key(key),
+            None => finding,
+        }
+    }
+
+    /// What is odd about one of its settings as such.
+    pub fn setting_remark(&self, key: &str, problem: impl Display) -> Finding {
+        let at = self.item(key).map_or(self.type_at, |item| item.name_at);
+        self.finding(at, problem).key(key)
+    }
+
+    fn finding(&self, at: Position, problem: impl Display) -> Finding {
+        Finding::in_file(&self.file, problem).at(at).of(&self.name)
+    }
+
+    fn item(&self, key: &str) -> Option<&Item> {
+        let named = |exactly: bool| {
             self.items
                 .iter()
-                .find(|item| item.name.eq_ignore_ascii_case(key))
-        });
-        let error = ResourceError::in_file(&self.file, problem)
-            .at(item.map_or(self.type_at, |item| item.at))
-            .of(&self.name);
-        match key {
-            Some(key) => error.key(key),
-            None => error,
-        }
+                .find(|item| item.name == key || (!exactly && item.name.eq_ignore_ascii_case(key)))
+        };
+        named(true).or_else(|| named(false))
     }
 }
 

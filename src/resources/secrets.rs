@@ -46,10 +46,7 @@ pub enum SecretStore {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A component wants a secret and does not say of which store.
-    #[error(
-        "secretKeyRef needs to know which store to ask: add auth.secretStore to the component, \
-         with the name of a secret store component"
-    )]
+    #[error("secretKeyRef does not say which store to ask")]
     NoStore,
     /// There is no such store.
     #[error("there is no secret store {name:?}; {}", list(.known))]
@@ -60,10 +57,7 @@ pub enum SecretError {
         known: Vec<String>,
     },
     /// The store's type is not in this build.
-    #[error(
-        "the secret store {name:?} is of the type {type_name}, which is not supported; there are \
-         secretstores.local.env and secretstores.local.file"
-    )]
+    #[error("the secret store {name:?} is of the type {type_name}, which is not supported")]
     UnsupportedStore {
         /// The store.
         name: String,
@@ -92,6 +86,28 @@ pub enum SecretError {
         /// Why not.
         reason: String,
     },
+}
+
+impl SecretError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoStore => {
+                "add auth.secretStore to the component, with the name of a secret store component"
+            }
+            Self::UnknownStore { .. } => {
+                "auth.secretStore is the name of a component of the type secretstores.local.env \
+                 or secretstores.local.file"
+            }
+            Self::UnsupportedStore { .. } => {
+                "there are secretstores.local.env and secretstores.local.file"
+            }
+            Self::Forbidden(_) => "choose a variable whose name does not begin with DAPR_",
+            Self::NotFound(_) => "a missing secret is never an empty value: put it into the store",
+            Self::NoKey { .. } => "key names a field of the secret; without key its name counts",
+            Self::File { .. } => "secretsFile is the path of a JSON file with one object in it",
+        }
+    }
 }
 
 fn list(names: &[String]) -> String {

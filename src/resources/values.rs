@@ -9,7 +9,7 @@ use bindery_contract::request::unquote;
 use bindery_contract::settings::Properties;
 use bindery_contract::{BoxFuture, Cause};
 
-use super::error::ResourceError;
+use super::error::Finding;
 use super::manifest::{Item, ItemSource, Manifest};
 use super::secrets::SecretStores;
 
@@ -29,6 +29,13 @@ pub enum Env {
     Process,
     /// A fixed set.
     Fixed(Arc<HashMap<String, String>>),
+}
+
+impl std::fmt::Debug for Env {
+    /// Values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Env")
+    }
 }
 
 impl Env {
@@ -53,6 +60,21 @@ impl Env {
 pub fn is_forbidden(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     name.is_empty() || upper == "APP_API_TOKEN" || upper.starts_with("DAPR_") || name.contains(' ')
+}
+
+/// Why a value cannot be had, and what to do about it.
+struct Unresolved {
+    problem: String,
+    hint: &'static str,
+}
+
+impl Unresolved {
+    fn new(problem: impl std::fmt::Display, hint: &'static str) -> Self {
+        Self {
+            problem: problem.to_string(),
+            hint,
+        }
+    }
 }
 
 /// Gives the settings of one manifest, resolved anew each time.
@@ -80,24 +102,25 @@ impl ManifestSettings {
     ///
     /// # Errors
     /// The first that cannot be resolved: never an empty value in its place.
-    pub fn properties(&self) -> Result<Properties, ResourceError> {
+    pub fn properties(&self) -> Result<Properties, Finding> {
         let mut properties = Properties::new();
         for item in &self.manifest.items {
             let value = self
                 .value(item)
                 .and_then(|value| self.expand(&item.name, value))
-                .map_err(|problem| {
-                    ResourceError::in_file(&self.manifest.file, problem)
+                .map_err(|Unresolved { problem, hint }| {
+                    Finding::in_file(&self.manifest.file, problem)
                         .at(item.at)
                         .of(&self.manifest.name)
-                        .key(&item.name)
+                        .key(item.name.as_str())
+                        .hint(hint)
                 })?;
             properties.set(&item.name, value);
         }
         Ok(properties)
     }
 
-    fn value(&self, item: &Item) -> Result<String, String> {
+    fn value(&self, item: &Item) -> Result<String, Unresolved> {
         match &item.source {
             ItemSource::Value(value) => Ok(value.clone()),
             ItemSource::Env(name) => self.env_value(name).map(unquoted),
@@ -106,37 +129,41 @@ impl ManifestSettings {
                 self.stores
                     .get(store, name, key)
                     .map(unquoted)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| Unresolved::new(&error, error.hint()))
             }
         }
     }
 
-    fn env_value(&self, name: &str) -> Result<String, String> {
+    fn env_value(&self, name: &str) -> Result<String, Unresolved> {
         let env = &self.surroundings.env;
         let listed = env
             .non_empty("DAPR_ENV_KEYS")
             .is_none_or(|keys| keys.split(' ').any(|key| key == name));
         if is_forbidden(name) || !listed {
-            return Err(format!(
-                "the environment variable {name:?} is not allowed in a component"
+            return Err(Unresolved::new(
+                format!("the environment variable {name:?} is not allowed in a component"),
+                "APP_API_TOKEN, DAPR_… and names with a blank never are; where DAPR_ENV_KEYS is \
+                 set, only those that it lists are",
             ));
         }
         env.get(name).ok_or_else(|| {
-            format!("the environment variable {name:?} is not set; set it, if only to nothing")
+            let problem = format!("the environment variable {name:?} is not set");
+            Unresolved::new(problem, "set it, if only to nothing")
         })
     }
 
     /// M2: each `{uuid}` another one; the names of the surroundings.
-    fn expand(&self, property: &str, mut value: String) -> Result<String, String> {
+    fn expand(&self, property: &str, mut value: String) -> Result<String, Unresolved> {
         while value.contains("{uuid}") {
             value = value.replacen("{uuid}", &uuid::Uuid::new_v4().to_string(), 1);
         }
         if value.contains("{podName}") {
             let pod = self.surroundings.env.get("POD_NAME").ok_or_else(|| {
-                format!(
+                let problem = format!(
                     "failed to parse metadata: property {property} refers to {{podName}} but \
                      podName is not set"
-                )
+                );
+                Unresolved::new(problem, "set the environment variable POD_NAME")
             })?;
             value = value.replace("{podName}", &pod);
         }

@@ -42,6 +42,34 @@ pub struct YamlError {
     pub problem: String,
 }
 
+impl YamlError {
+    /// What to do about it, as far as that can be told.
+    pub fn hint(&self) -> &'static str {
+        let says = |words: &[&str]| words.iter().any(|word| self.problem.contains(word));
+        if says(&["tab", "cannot start any token"]) {
+            "YAML is indented with blanks: replace the tab"
+        } else if says(&[
+            "',' or ']'",
+            "',' or '}'",
+            "flow construct",
+            "illegal placement",
+        ]) {
+            "close the bracket before the next key"
+        } else if says(&["duplicate"]) {
+            "a key may stand in a map once: take one of them out"
+        } else if says(&["unknown anchor", "undefined alias"]) {
+            "an alias *name needs an anchor &name before it"
+        } else if says(&["larger than", "more than", "deeper than"]) {
+            "split it into several files"
+        } else if says(&["end of stream", "quoted scalar"]) {
+            "close the quotes"
+        } else {
+            "compare the indentation with the lines around it, and put a value with \": \" in \
+             it into quotes"
+        }
+    }
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -129,15 +157,24 @@ pub fn parse(document: &Document) -> Result<Node, YamlError> {
         error.at.line += offset;
         error
     };
-    let places = match Places::read(&document.text) {
-        Ok(places) => places,
+    let (places, other) = match Places::read(&document.text) {
+        Ok(places) => (places, None),
         // The two readers differ in what they are strict about. Without aliases nothing can
         // grow, so the other one may have its say.
-        Err(Unread::Syntax(_)) if !document.text.contains('*') => Place::unknown(),
+        Err(Unread::Syntax(error)) if !document.text.contains('*') => {
+            (Place::unknown(), Some(error))
+        }
         Err(Unread::Syntax(error) | Unread::Limit(error)) => return Err(in_file(error)),
     };
-    let mut value: serde_yaml::Value =
-        serde_yaml::from_str(&document.text).map_err(|error| in_file(syntax_error(&error)))?;
+    let mut value: serde_yaml::Value = serde_yaml::from_str(&document.text).map_err(|error| {
+        let error = syntax_error(&error);
+        // Where both stumble, the first place is nearer to the cause.
+        let first = other
+            .into_iter()
+            .chain([error])
+            .min_by_key(|error| error.at);
+        in_file(first.expect("there is at least one"))
+    })?;
     value
         .apply_merge()
         .map_err(|error| in_file(syntax_error(&error)))?;
@@ -369,7 +406,11 @@ impl<'a> Places<'a> {
                     self.place(key, key_at, depth + 1)?;
                     let (event, at) = self.next()?;
                     let value = self.place(event, at, depth + 1)?;
-                    place.entries.insert(name, (key_at, value));
+                    let known = place.entries.insert(name.clone(), (key_at, value));
+                    // A merge may stand there several times.
+                    if known.is_some() && name != "<<" {
+                        return Err(limit(key_at, format!("duplicate key {name:?}")));
+                    }
                 }
                 anchor
             }
@@ -563,7 +604,7 @@ mod tests {
     #[test]
     fn what_is_not_yaml_says_where() {
         let error = read("a: 1\n\tb: 2\n").unwrap_err();
-        assert_eq!(error.at.line, 2, "{error}");
+        assert!(error.problem.contains("tab"), "{error}");
         let error = read("a: [1, 2\nb: 3\n").unwrap_err();
         assert!(error.at.line >= 1, "{error}");
         let error = read("a: 1\na: 2\n").unwrap_err();

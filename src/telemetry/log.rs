@@ -17,6 +17,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::repeats::{Repeats, Said};
+
 /// The marker field of a line that ends the process: its level reads `fatal`.
 pub const FATAL: &str = "fatal";
 
@@ -96,6 +98,7 @@ pub fn install(config: &LogConfig) -> io::Result<()> {
         prefix: config.prefix.clone(),
         output,
         clock: Clock::system(),
+        repeats: Mutex::default(),
     };
     // A second sidecar of the same process keeps the first one's log.
     let _ = tracing_subscriber::registry()
@@ -128,6 +131,7 @@ struct Lines {
     prefix: String,
     output: Output,
     clock: Clock,
+    repeats: Mutex<Repeats>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -138,17 +142,48 @@ impl<S: Subscriber> Layer<S> for Lines {
         if self.fatal_only && !fatal {
             return;
         }
-        let level = if fatal {
-            FATAL
-        } else {
-            level_name(*event.metadata().level())
-        };
+        let level = *event.metadata().level();
         let (scope, component) = scope(event.metadata().target());
-        let mut entries = fields.values;
-        entries.extend(component.map(|component| ("component", component)));
+        let mut more = fields.values;
+        let said = Said {
+            level: if fatal { FATAL } else { level_name(level) },
+            scope,
+            component,
+            message: fields.message,
+        };
+        let may_collapse = !fatal && level <= Level::WARN;
+        let (expired, count) = self.repeats(&said, may_collapse);
+        for (said, count) in expired {
+            let repeated = BTreeMap::from([("repeated", count.to_string())]);
+            self.write(&self.line(said, repeated));
+        }
+        match count {
+            None => return,
+            Some(0) => {}
+            Some(count) => drop(more.insert("repeated", count.to_string())),
+        }
+        self.write(&self.line(said, more));
+    }
+}
+
+impl Lines {
+    /// What became of lines that were only counted, and whether this one is written.
+    fn repeats(&self, said: &Said, may_collapse: bool) -> (Vec<(Said, u64)>, Option<u64>) {
+        let now = self.clock.now();
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = if may_collapse {
+            repeats.take(said, now)
+        } else {
+            Some(0)
+        };
+        (repeats.expired(now), count)
+    }
+
+    fn line(&self, said: Said, mut entries: BTreeMap<&'static str, String>) -> String {
         entries.insert("app_id", self.app_id.clone());
         entries.insert("instance", self.instance.clone());
-        entries.insert("scope", scope);
+        entries.insert("scope", said.scope);
+        entries.extend(said.component.map(|component| ("component", component)));
         entries.insert("type", "log".into());
         entries.insert("ver", env!("CARGO_PKG_VERSION").into());
         let time = jiff::Timestamp::try_from(self.clock.wall())
@@ -156,20 +191,20 @@ impl<S: Subscriber> Layer<S> for Lines {
             .to_string();
         let mut line = self.prefix.clone();
         if self.json {
-            entries.insert("level", level.into());
-            entries.insert("msg", fields.message);
+            entries.insert("level", said.level.into());
+            entries.insert("msg", said.message);
             entries.insert("time", time);
             line.push_str(&serde_json::to_string(&entries).unwrap_or_default());
         } else {
-            let _ = write!(line, "time=\"{time}\" level={level} msg=");
-            push_value(&mut line, &fields.message);
+            let _ = write!(line, "time=\"{time}\" level={} msg=", said.level);
+            push_value(&mut line, &said.message);
             for (key, value) in &entries {
                 let _ = write!(line, " {key}=");
                 push_value(&mut line, value);
             }
         }
         line.push('\n');
-        self.write(&line);
+        line
     }
 }
 

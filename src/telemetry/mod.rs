@@ -1,3 +1,4 @@
 //! What the sidecar tells about itself.
 
 pub mod log;
+mod repeats;

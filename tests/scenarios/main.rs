@@ -11,18 +11,28 @@ mod support;
 
 mod data;
 mod quickstart;
+mod tutorial;
 mod waiting;
 
 use std::path::PathBuf;
 
+/// A variable, or what `tests/servers/install.sh` has put below the cache folder.
+fn installed(variable: &str, place: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        let home = || std::env::var("HOME").map(|home| format!("{home}/.cache"));
+        let cache = std::env::var("XDG_CACHE_HOME").or_else(|_| home());
+        format!("{}/bindery/{place}", cache.unwrap_or_default())
+    })
+}
+
 /// The Python that the apps run with.
 fn python() -> String {
-    std::env::var("BINDERY_TEST_PYTHON").unwrap_or_else(|_| "python3".into())
+    installed("BINDERY_TEST_PYTHON", "python/bin/python")
 }
 
 /// Where `node` finds the packages of the apps.
 fn node_path() -> String {
-    std::env::var("BINDERY_TEST_NODE_PATH").unwrap_or_default()
+    installed("BINDERY_TEST_NODE_PATH", "node/node_modules")
 }
 
 /// An app of `tests/apps`.

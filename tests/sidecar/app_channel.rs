@@ -150,9 +150,7 @@ fn the_sidecar_waits_for_an_app_that_comes_later() {
         "application protocol: http. waiting on port {port}.  This will block until the app is \
          listening on that port."
     ));
-    wait_for("outputs to be served", SOON, || {
-        bindery.get("/v1.0/healthz/outbound").status == 204
-    });
+    bindery.wait_until_callable();
     let waiting = bindery.get("/v1.0/healthz");
     assert!(
         waiting.text().contains("ERR_HEALTH_NOT_READY"),

@@ -2,9 +2,11 @@
 //! its resources. No server is needed for any of it.
 
 mod app_channel;
+mod check;
 mod command_line;
 mod demo;
 mod http_api;
 mod resources;
 mod support;
+mod tools;
 mod whole_path;

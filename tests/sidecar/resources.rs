@@ -46,6 +46,7 @@ impl Case {
         };
         load(
             &[self.folder.path().to_owned()],
+            Vec::new(),
             &Catalogue::default(),
             &surroundings,
         )
@@ -186,7 +187,7 @@ fn two_of_one_name_are_an_error_unless_the_first_is_not_for_this_app() {
     assert!(
         errors.contains(
             "c.yaml:15:9: component \"twice\": duplicate definition of Component name twice with \
-             existing twice (bindings.localstorage/v1) in c.yaml:1"
+             existing twice (bindings.localstorage/v1) in c.yaml:4"
         ),
         "{errors}"
     );
@@ -245,7 +246,7 @@ fn env_ref_reads_the_environment_but_for_what_is_the_sidecars_own() {
     let errors = case("ROOT").errors();
     assert_eq!(
         errors,
-        "failed to load components: c.yaml:9:5: component \"f\": setting \"rootPath\": the \
+        "failed to load components: c.yaml:10:13: component \"f\": setting \"rootPath\": the \
          environment variable \"ROOT\" is not set; set it, if only to nothing"
     );
     for name in ["APP_API_TOKEN", "dapr_api_token", "\"A B\""] {
@@ -281,7 +282,7 @@ fn a_secret_comes_from_the_environment() {
     let errors = Case::one(&text).errors();
     assert!(
         errors.contains(
-            "c.yaml:9:5: component \"f\": setting \"rootPath\": secret MY_ROOT not found"
+            "c.yaml:10:19: component \"f\": setting \"rootPath\": secret MY_ROOT not found"
         ),
         "{errors}"
     );
@@ -473,14 +474,14 @@ fn an_error_names_file_line_component_and_key_and_all_are_told_at_once() {
     ]);
     let errors = case.errors();
     for line in [
-        "1.yaml:3:1: did not find expected",
+        "1.yaml:2:1: invalid indentation in flow construct; close the bracket",
         "2.yaml:6:9: component \"typo\": couldn't find binding typo (bindings.localstorge/v1): there is no such type; did you mean bindings.localstorage?",
         "3.yaml:6:9: component \"version\": couldn't find binding version (bindings.localstorage/v2): there is no version v2; write v1",
         "4.yaml:6:9: component \"later\": couldn't find binding later (bindings.rabbitmq/v1): Dapr has this type, this version of Bindery does not",
         "5.yaml:3:11: the component has no metadata.name",
-        "6.yaml:4:9: \"a/b\" cannot be a name: it must not contain / or %",
+        "6.yaml:4:9: \"a/b\" cannot be a name; a name must not contain / or %",
         "7.yaml:6:9: component \"nothing\": setting \"rootPath\": is required and missing; did you mean it by \"rotPath\"?",
-        "8.yaml:7:13: component \"crlf\": spec.metadata must be a list of name and value, not a number",
+        "8.yaml:7:13: component \"crlf\": spec.metadata must be a list, not a number",
     ] {
         assert!(errors.contains(line), "{line:?} in:\n{errors}");
     }

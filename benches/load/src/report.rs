@@ -39,7 +39,7 @@ impl Round {
             per_second: count as f64 / sample.took.as_secs_f64(),
             p50: at(50),
             p99: at(99),
-            cpu_micros: (after.cpu - before.cpu).as_secs_f64() * 1e6 / count as f64,
+            cpu_micros: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / count as f64,
             wakeups: (after.wakeups - before.wakeups) as f64 / count as f64,
             memory: after.memory,
         }

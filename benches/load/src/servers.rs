@@ -5,11 +5,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use bindery::catalogue::Catalogue;
-use bindery::sidecar::{Config, Sidecar};
+use bindery::{Component, Sidecar};
 use bindery_contract::{
-    Binding, Invocation, InvokeError, OpenContext, OpenError, Opened, Operation, Output,
-    Registration, Reply,
+    Binding, Invocation, InvokeError, OpenContext, OpenError, Opened, Operation, Output, Reply,
 };
 
 /// A server.
@@ -100,28 +98,16 @@ impl Output for Echo {
 }
 
 async fn bindery() -> io::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let component = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: echo\n\
-                     spec:\n  type: bindings.bench.echo\n  version: v1\n";
-    std::fs::write(folder.path().join("echo.yaml"), component)?;
-    let mut catalogue = Catalogue::default();
-    catalogue.register(Registration::of::<Echo>());
-    let config = Config {
-        resources: vec![folder.path().to_owned()],
-        http_port: 0,
-        workers: workers(),
-        ..Config::new("bench")
-    };
-    let sidecar = Sidecar::start(config, &catalogue)
+    let sidecar = Sidecar::builder("bench")
+        .binding::<Echo>()
+        .component(Component::new("echo", Echo::TYPE))
+        .listen(0)
+        .start()
         .await
         .map_err(io::Error::other)?;
-    // The sender lives as long as the sidecar, so waiting cannot fail.
-    let _ = sidecar.ready().wait_for(|ready| ready.inbound).await;
-    let port = sidecar
-        .http_addresses()
-        .first()
-        .map_or(0, std::net::SocketAddr::port);
+    sidecar.wait_until_ready().await;
+    let port = sidecar.http_addresses()[0].port();
     until_unwanted(port).await;
-    sidecar.stop().await;
+    sidecar.shutdown().await;
     Ok(())
 }

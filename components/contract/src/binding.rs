@@ -32,6 +32,8 @@ pub trait Binding: 'static {
     /// What the output can do; empty without an output. In the order in which an error message
     /// lists them.
     const OPERATIONS: &'static [Operation] = &[];
+    /// The metadata that events carry: headers over HTTP.
+    const EVENT_METADATA: &'static [EventMetadata] = &[];
     /// How the settings are decoded.
     const CONVENTIONS: Conventions = Conventions::Usual;
 
@@ -63,6 +65,15 @@ pub struct Operation {
     /// Its name, as a request gives it. Compared exactly.
     pub name: &'static str,
     /// What it does, what metadata it reads, what it answers.
+    pub summary: &'static str,
+}
+
+/// An entry of an event's metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventMetadata {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
     pub summary: &'static str,
 }
 

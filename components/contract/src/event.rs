@@ -64,7 +64,9 @@ impl Event {
 
     /// Whether its source has taken it back.
     pub(crate) fn is_revoked(&self) -> bool {
-        self.revoked.as_ref().is_some_and(CancellationToken::is_cancelled)
+        self.revoked
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
     }
 }
 

@@ -61,8 +61,8 @@ pub mod sync;
 pub mod tls;
 
 pub use self::binding::{
-    Binding, BoxFuture, DynInput, DynOutput, DynReplicas, Input, Invocation, Opened, Operation,
-    Output, Placement, Reply, Role,
+    Binding, BoxFuture, DynInput, DynOutput, DynReplicas, EventMetadata, Input, Invocation, Opened,
+    Operation, Output, Placement, Reply, Role,
 };
 pub use self::clock::{Clock, Deadline, Instant};
 pub use self::context::{ContextParts, Host, Identity, OpenContext, ReplicaContext, panic_text};

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::binding::{Binding, BoxFuture, Opened, Operation, Role};
+use crate::binding::{Binding, BoxFuture, EventMetadata, Opened, Operation, Role};
 use crate::context::OpenContext;
 use crate::error::OpenError;
 use crate::event::Source;
-use crate::settings::{Decoded, Field, Properties, SettingsError, Unknown, decode, fields};
+use crate::settings::{Field, Properties, Remark, SettingsError, decode, fields, remarks};
 
 /// A binding type without its Rust type: everything the runtime, `check`, the documentation and
 /// the schema need to know of it.
@@ -23,17 +23,18 @@ pub struct Registration {
     pub input: Option<Source>,
     /// What the output can do; empty without an output.
     pub operations: &'static [Operation],
+    /// The metadata that its events carry.
+    pub event_metadata: &'static [EventMetadata],
     /// The settings.
     pub settings: fn() -> Arc<[Field]>,
     prepare: fn(&Properties) -> Result<Prepared, SettingsError>,
+    remarks: fn(&Properties) -> Vec<Remark>,
 }
 
 type Open = Box<dyn FnOnce(OpenContext) -> BoxFuture<'static, Result<Opened, OpenError>> + Send>;
 
 /// Settings that were decoded and checked, ready to be opened once.
 pub struct Prepared {
-    /// Settings that this binding does not have.
-    pub unknown: Vec<Unknown>,
     open: Open,
 }
 
@@ -46,8 +47,10 @@ impl Registration {
             summary: B::SUMMARY,
             input: B::INPUT,
             operations: B::OPERATIONS,
+            event_metadata: B::EVENT_METADATA,
             settings: fields::<B::Settings>,
             prepare: prepare::<B>,
+            remarks: |properties| remarks::<B::Settings>(properties, B::CONVENTIONS),
         }
     }
 
@@ -66,6 +69,11 @@ impl Registration {
     pub fn prepare(&self, properties: &Properties) -> Result<Prepared, SettingsError> {
         (self.prepare)(properties)
     }
+
+    /// What is no error in settings, and probably a mistake all the same.
+    pub fn remarks(&self, properties: &Properties) -> Vec<Remark> {
+        (self.remarks)(properties)
+    }
 }
 
 impl Prepared {
@@ -79,10 +87,9 @@ impl Prepared {
 }
 
 fn prepare<B: Binding>(properties: &Properties) -> Result<Prepared, SettingsError> {
-    let Decoded { settings, unknown } = decode::<B::Settings>(properties, B::CONVENTIONS)?;
+    let settings = decode::<B::Settings>(properties, B::CONVENTIONS)?;
     B::check(&settings)?;
     Ok(Prepared {
-        unknown,
         open: Box::new(|cx| Box::pin(B::open(settings, cx))),
     })
 }

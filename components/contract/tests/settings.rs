@@ -4,7 +4,7 @@
 use bindery_contract::Role;
 use bindery_contract::settings::{
     ByteSize, Conventions, GoDuration, Properties, RetryPolicy, RetrySettings, Secret,
-    SettingsError, decode, fields,
+    SettingsError, decode, fields, remarks,
 };
 use proptest::prelude::*;
 use schemars::JsonSchema;
@@ -96,11 +96,11 @@ fn properties(pairs: Pairs<'_>) -> Properties {
 }
 
 fn usual(pairs: Pairs<'_>) -> Result<Sample, SettingsError> {
-    decode(&properties(pairs), Conventions::Usual).map(|decoded| decoded.settings)
+    decode(&properties(pairs), Conventions::Usual)
 }
 
 fn strict(pairs: Pairs<'_>) -> Result<Sample, SettingsError> {
-    decode(&properties(pairs), Conventions::Strict).map(|decoded| decoded.settings)
+    decode(&properties(pairs), Conventions::Strict)
 }
 
 /// What is said of one bad setting beside a good host.
@@ -148,17 +148,19 @@ fn m3_unknown_names_are_ignored_and_a_near_one_is_suggested() {
         ("Direction", "input"),
         ("route", "/x"),
     ];
-    let decoded = decode::<Sample>(&properties(&pairs), Conventions::Usual).unwrap();
-    let unknown: Vec<_> = decoded
-        .unknown
+    let remarks = remarks::<Sample>(&properties(&pairs), Conventions::Usual);
+    let remarks: Vec<_> = remarks
         .iter()
-        .map(|unknown| (unknown.key.as_str(), unknown.did_you_mean.as_deref()))
+        .map(|remark| (remark.key.as_str(), remark.hint.as_deref()))
         .collect();
     assert_eq!(
-        unknown,
+        remarks,
         [
-            ("tiemout", Some("timeout")),
-            ("backOffMaxRetrys", Some("backOffMaxRetries")),
+            ("tiemout", Some("did you mean \"timeout\"?")),
+            (
+                "backOffMaxRetrys",
+                Some("did you mean \"backOffMaxRetries\"?")
+            ),
             ("somethingElse", None),
         ]
     );
@@ -191,6 +193,24 @@ fn m5_truthy_words_are_true_and_everything_else_is_false_without_error() {
         assert!(!enabled(word), "{word}");
     }
     assert!(usual(&[("host", "h")]).unwrap().enabled, "its default");
+}
+
+#[test]
+fn m5_a_word_that_is_no_boolean_is_remarked_on() {
+    let remarks_on = |conventions, word: &str| {
+        let properties = properties(&[("host", "h"), ("Enabled", word)]);
+        remarks::<Sample>(&properties, conventions)
+    };
+    for word in ["yes", "No", " off ", "0", ""] {
+        assert_eq!(remarks_on(Conventions::Usual, word), [], "{word}");
+    }
+    assert_eq!(remarks_on(Conventions::Strict, "ture"), [], "an error");
+    let remarks = remarks_on(Conventions::Usual, "ture");
+    assert_eq!((remarks.len(), remarks[0].key.as_str()), (1, "Enabled"));
+    assert_eq!(
+        remarks[0].problem,
+        "\"ture\" is no boolean and counts as false"
+    );
 }
 
 #[test]
@@ -378,6 +398,7 @@ proptest! {
         let mut properties: Properties = pairs.into_iter().collect();
         properties.set("password", "hunter2");
         for conventions in [Conventions::Usual, Conventions::Strict] {
+            remarks::<Sample>(&properties, conventions);
             if let Err(error) = decode::<Sample>(&properties, conventions) {
                 prop_assert!(!error.to_string().contains("hunter2"));
             }

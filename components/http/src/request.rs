@@ -142,8 +142,8 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let decoded = decode::<HttpSettings>(&properties, Conventions::Usual).unwrap();
-        Target::new("test", &decoded.settings).unwrap()
+        let settings = decode::<HttpSettings>(&properties, Conventions::Usual).unwrap();
+        Target::new("test", &settings).unwrap()
     }
 
     /// The headers of a request, but for those that all have.

@@ -200,7 +200,7 @@ mod tests {
     fn decoded(settings: &[(&str, &str)]) -> HttpSettings {
         let url = [("url", "http://localhost")];
         let properties: Properties = url.iter().chain(settings).copied().collect();
-        decode(&properties, Conventions::Usual).unwrap().settings
+        decode(&properties, Conventions::Usual).unwrap()
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub struct PostgresSettings {
     /// `verify-ca`, when there is a root certificate. `sslrootcert`, `sslcert` and `sslkey` are
     /// paths of PEM files; without `sslrootcert` the system's authorities are trusted.
     #[serde(default)]
-    #[schemars(extend("x-aliases" = ["url"]))]
+    #[schemars(extend(
+        "x-aliases" = ["url"],
+        "x-example" = "postgres://app:secret@localhost:5432/orders"
+    ))]
     pub connection_string: Option<Secret>,
     /// The server's name, several separated by commas (tried in order), or the folder of its
     /// Unix socket. Wins over the connection string.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub struct RedisSettings {
     /// The server, `host` or `host:port`. For a cluster some of its nodes, for `failover` the
     /// sentinels, separated by commas. Without a port, `redisPort` counts.
-    #[schemars(extend("examples" = ["redis:6379", "sentinel-1:26379,sentinel-2:26379"]))]
+    #[schemars(extend("examples" = ["localhost:6379", "sentinel-1:26379,sentinel-2:26379"]))]
     pub redis_host: String,
     /// The port of each address in `redisHost` that has none; 6379 if this is absent or 0. An
     /// address with another port is an error.

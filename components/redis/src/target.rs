@@ -200,7 +200,7 @@ mod tests {
             properties.set(*name, *value);
         }
         let decoded = decode::<RedisSettings>(&properties, Conventions::Strict);
-        let settings = decoded.map_err(|error| error.to_string())?.settings;
+        let settings = decoded.map_err(|error| error.to_string())?;
         Target::of(&settings).map_err(|error| error.to_string())
     }
 

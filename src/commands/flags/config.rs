@@ -7,7 +7,7 @@ use bindery_contract::settings::{ByteSize, GoDuration};
 
 use super::SidecarFlags;
 use crate::resources::Env;
-use crate::sidecar::{AppConfig, Config};
+use crate::sidecar::{AppConfig, Builder, Config, HttpConfig};
 use crate::telemetry::log::LogConfig;
 
 /// A flag that cannot work.
@@ -38,7 +38,7 @@ impl SidecarFlags {
     ///
     /// # Errors
     /// The first that cannot work, in the reference's words where it has some.
-    pub fn config(&self) -> Result<Config, FlagError> {
+    pub fn builder(&self) -> Result<Builder, FlagError> {
         if self.app_id.is_empty() {
             return fail("parameter app-id cannot be empty");
         }
@@ -60,25 +60,27 @@ impl SidecarFlags {
         } else {
             &self.resources_path
         };
-        Ok(Config {
+        let builder: Builder = Config {
             resources: resources.clone(),
-            http_port: self.dapr_http_port.0.unwrap_or(0),
-            listen: self.listen()?,
-            app: self.app()?,
-            max_body: self.max_body()?,
+            http: Some(HttpConfig {
+                port: self.dapr_http_port.0.unwrap_or(0),
+                listen: self.listen()?,
+                h2c: !Env::Process
+                    .non_empty("DAPR_HTTP_DISABLE_H2C")
+                    .is_some_and(|value| bindery_contract::settings::truthy(&value)),
+            }),
             grace: match u64::try_from(self.dapr_graceful_shutdown_seconds) {
                 Ok(0) => None,
                 Ok(seconds) => Some(Duration::from_secs(seconds)),
                 Err(_) => Some(Duration::from_secs(5)),
             },
-            h2c: !Env::Process
-                .non_empty("DAPR_HTTP_DISABLE_H2C")
-                .is_some_and(|value| bindery_contract::settings::truthy(&value)),
-            fetch_app_config: !self
-                .disable_init_endpoints
-                .iter()
-                .any(|name| name == "config"),
+            max_body: self.max_body()?,
             ..Config::new(self.app_id.clone())
+        }
+        .into();
+        Ok(match self.app()? {
+            Some(app) => builder.app(app),
+            None => builder,
         })
     }
 
@@ -135,6 +137,10 @@ impl SidecarFlags {
                 .ok()
                 .filter(|max| *max > 0),
             options_timeout: options_timeout.positive().unwrap_or(Duration::from_secs(3)),
+            fetch_config: !self
+                .disable_init_endpoints
+                .iter()
+                .any(|name| name == "config"),
         }))
     }
 
@@ -191,7 +197,7 @@ mod tests {
     fn problem(change: impl FnOnce(&mut SidecarFlags)) -> String {
         let mut flags = flags();
         change(&mut flags);
-        flags.config().unwrap_err().to_string()
+        flags.builder().err().expect("it is refused").to_string()
     }
 
     #[test]
@@ -231,7 +237,7 @@ mod tests {
                 dapr_http_max_request_size: megabytes,
                 ..flags()
             };
-            flags.config().unwrap().max_body
+            flags.max_body().unwrap()
         };
         assert_eq!(max_body(None, None), Some(4 << 20));
         assert_eq!(max_body(Some("-1"), None), Some(4 << 20));

@@ -25,23 +25,15 @@ pub enum Conventions {
 /// Settings names that belong to the runtime and reach every binding.
 const RUNTIME_NAMES: [&str; 2] = ["direction", "route"];
 
-/// A settings struct, and what was noticed on the way.
-#[derive(Debug)]
-pub struct Decoded<S> {
-    /// The settings.
-    pub settings: S,
-    /// Names that mean nothing to this binding. They are ignored, as in the reference, but a
-    /// person should hear of them.
-    pub unknown: Vec<Unknown>,
-}
-
-/// A setting that this binding does not have.
+/// Something about a setting that is probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
-    /// As it is written.
+pub struct Remark {
+    /// The setting, as it is written.
     pub key: String,
-    /// The nearest name that exists, if one is near.
-    pub did_you_mean: Option<String>,
+    /// What it means to us.
+    pub problem: String,
+    /// What was probably meant.
+    pub hint: Option<String>,
 }
 
 /// Decodes the settings of a component.
@@ -52,7 +44,7 @@ pub struct Unknown {
 pub fn decode<S: Settings>(
     properties: &Properties,
     conventions: Conventions,
-) -> Result<Decoded<S>, SettingsError> {
+) -> Result<S, SettingsError> {
     refuse_duplicates(properties)?;
     let declared = fields::<S>();
     let entries = resolve(properties, &declared, conventions);
@@ -61,10 +53,39 @@ pub fn decode<S: Settings>(
         conventions,
     })
     .map_err(|error| error.into_settings_error(&declared, properties))?;
-    Ok(Decoded {
-        settings,
-        unknown: unknown(properties, &declared, conventions),
-    })
+    Ok(settings)
+}
+
+/// What is no error, as in the reference, and probably a mistake all the same.
+pub fn remarks<S: Settings>(properties: &Properties, conventions: Conventions) -> Vec<Remark> {
+    let declared = fields::<S>();
+    let mut remarks = unknown(properties, &declared, conventions);
+    if conventions == Conventions::Usual {
+        remarks.extend(doubtful(properties, &declared));
+    }
+    remarks
+}
+
+/// M5: a word that is no boolean is false without an error, which is seldom what was meant.
+fn doubtful(properties: &Properties, declared: &[Field]) -> Vec<Remark> {
+    let resolved = resolve(properties, declared, Conventions::Usual);
+    let doubts = resolved.into_iter().filter_map(|entry| match entry {
+        Entry::One { field, key, value } if field.kind == "boolean" && !is_boolean(value) => {
+            Some(Remark {
+                key: key.to_owned(),
+                problem: format!("{value:?} is no boolean and counts as false"),
+                hint: Some("write true or false".into()),
+            })
+        }
+        _ => None,
+    });
+    doubts.collect()
+}
+
+fn is_boolean(value: &str) -> bool {
+    const FALSE: [&str; 7] = ["", "n", "no", "false", "f", "off", "0"];
+    let word = value.trim();
+    truthy(word) || FALSE.iter().any(|no| no.eq_ignore_ascii_case(word))
 }
 
 /// M3: two names that are equal but for case are an error, because one of them would win.
@@ -156,7 +177,7 @@ fn lower_first(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn unknown(properties: &Properties, declared: &[Field], conventions: Conventions) -> Vec<Unknown> {
+fn unknown(properties: &Properties, declared: &[Field], conventions: Conventions) -> Vec<Remark> {
     let known = |key: &str| {
         RUNTIME_NAMES
             .iter()
@@ -174,9 +195,10 @@ fn unknown(properties: &Properties, declared: &[Field], conventions: Conventions
     properties
         .iter()
         .filter(|(key, _)| !known(key))
-        .map(|(key, _)| Unknown {
+        .map(|(key, _)| Remark {
             key: key.to_owned(),
-            did_you_mean: nearest(key, declared),
+            problem: "is not a setting of this binding and is ignored".into(),
+            hint: nearest(key, declared).map(|name| format!("did you mean \"{name}\"?")),
         })
         .collect()
 }
@@ -231,7 +253,7 @@ impl DecodeError {
         let Some(missing) = self.problem.strip_prefix(MISSING) else {
             return SettingsError {
                 key: self.key,
-                problem: self.problem,
+                ..SettingsError::general(self.problem)
             };
         };
         let field = declared.iter().find(|field| field.name == missing);
@@ -242,17 +264,15 @@ impl DecodeError {
         if !aliases.is_empty() {
             problem += &format!(" (it may also be called {})", aliases.join(", "));
         }
+        let error = SettingsError::new(missing, problem);
         // The commonest reason is a name that is almost right.
         let declared: Vec<Field> = field.into_iter().cloned().collect();
         let almost = properties
             .iter()
             .find(|(key, _)| nearest(key, &declared).is_some());
-        if let Some((almost, _)) = almost {
-            problem += &format!("; did you mean it by \"{almost}\"?");
-        }
-        SettingsError {
-            key: Some(missing.to_owned()),
-            problem,
+        match almost {
+            Some((almost, _)) => error.hint(format!("did you mean it by \"{almost}\"?")),
+            None => error,
         }
     }
 }
@@ -403,7 +423,7 @@ impl Text<'_> {
         number
             .filter(|number| (min..=max).contains(number))
             .and_then(|n| n.try_into().ok())
-            .ok_or_else(|| self.invalid(&format!("a whole number from {min} to {max}")))
+            .ok_or_else(|| self.invalid(&whole_number(min, max)))
     }
 
     fn float(&self) -> Result<f64, DecodeError> {
@@ -427,6 +447,16 @@ impl Text<'_> {
             },
         };
         parsed.map_err(|problem| DecodeError { key: None, problem })
+    }
+}
+
+/// Limits that nobody would run into are left out.
+fn whole_number(min: i128, max: i128) -> String {
+    if max >= i128::from(i64::MAX) {
+        let sign = if min < 0 { "" } else { " of 0 or more" };
+        format!("a whole number{sign}")
+    } else {
+        format!("a whole number from {min} to {max}")
     }
 }
 

@@ -34,6 +34,11 @@ pub struct Field {
     pub values: Vec<String>,
     /// What it is when it is absent.
     pub default: Option<String>,
+    /// What it may look like.
+    pub example: Option<String>,
+    /// Whether an example of the whole component shows it: required settings, and those that
+    /// hardly anybody does without (`x-example`).
+    pub in_example: bool,
     /// What it is for.
     pub description: String,
 }
@@ -87,6 +92,9 @@ fn from_schema(schema: &Value) -> Vec<Field> {
             kind: kind(property),
             values: values(property),
             default: default(&property["default"]),
+            example: default(&property["x-example"])
+                .or_else(|| property["examples"].get(0).and_then(default)),
+            in_example: required(name) || property["x-example"].is_string(),
             description: text(&property["description"]),
         })
         .collect()

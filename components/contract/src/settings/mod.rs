@@ -9,6 +9,7 @@
 //! | `#[schemars(extend("x-aliases" = ["url"]))]` | other names, used when the field's own is absent | M4 |
 //! | `#[schemars(extend("x-exact-case" = true))]` | the name is compared exactly | M3 |
 //! | `#[schemars(extend("x-prefix" = true))]` | the field is a struct, made of all settings that begin with its name | RT |
+//! | `#[schemars(extend("x-example" = "localhost:6379"))]` | what it looks like in an example of the whole component | – |
 //! | `#[schemars(extend("x-role" = "input"))]` | read by this side of the binding only | – |
 //! | type [`Secret`] | never printed | – |
 //! | types [`GoDuration`], [`ByteSize`] | `1h30m` or seconds, `10Mi` | M6, M8 |
@@ -27,7 +28,7 @@ mod size;
 
 use std::fmt;
 
-pub use self::decode::{Conventions, Decoded, Unknown, decode};
+pub use self::decode::{Conventions, Remark, decode, remarks};
 pub use self::duration::GoDuration;
 pub use self::fields::{Field, fields};
 pub use self::number::{parse_bool, truthy};
@@ -66,6 +67,15 @@ impl Properties {
             Some(entry) => entry.value = value,
             None => self.entries.push(Property { name, value }),
         }
+    }
+
+    /// Takes a setting out, its name compared without regard to ASCII case. Says whether there was
+    /// one.
+    pub fn remove_any_case(&mut self, name: &str) -> bool {
+        let before = self.entries.len();
+        self.entries
+            .retain(|entry| !entry.name.eq_ignore_ascii_case(name));
+        self.entries.len() < before
     }
 
     /// The value of `name`, compared exactly.
@@ -112,12 +122,18 @@ impl fmt::Debug for Properties {
 
 /// A setting that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", .key.as_ref().map(|key| format!("setting \"{key}\": ")).unwrap_or_default())]
+#[error(
+    "{}{problem}{}",
+    .key.as_ref().map(|key| format!("setting \"{key}\": ")).unwrap_or_default(),
+    .hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
+)]
 pub struct SettingsError {
     /// The setting, as it is written in the YAML, or as it should be where it is missing.
     pub key: Option<String>,
-    /// What is wrong and what would be right. Never contains the value of a secret.
+    /// What is wrong. Never contains the value of a secret.
     pub problem: String,
+    /// What to do about it, where that is not plain from the problem.
+    pub hint: Option<String>,
 }
 
 impl SettingsError {
@@ -125,7 +141,7 @@ impl SettingsError {
     pub fn new(key: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
             key: Some(key.into()),
-            problem: problem.to_string(),
+            ..Self::general(problem)
         }
     }
 
@@ -134,6 +150,13 @@ impl SettingsError {
         Self {
             key: None,
             problem: problem.to_string(),
+            hint: None,
         }
+    }
+
+    /// Says what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
     }
 }

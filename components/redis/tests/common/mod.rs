@@ -1,10 +1,10 @@
 //! What the tests share: the binding on a stand, and a second client beside it.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use bindery_testkit::SideStatus;
 use bindery_contract::settings::Properties;
 use bindery_contract::{Registration, Role};
 use bindery_redis::Redis as Binding;
+use bindery_testkit::SideStatus;
 use bindery_testkit::stand::{Stand, on_a_stand};
 use bindery_testkit::{FailureClass, Limits};
 

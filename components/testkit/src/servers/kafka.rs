@@ -139,7 +139,11 @@ fn properties(
         folder.join("data").display()
     );
     if let (KafkaSecurity::Mtls | KafkaSecurity::SaslTls, Some(authority)) = (security, authority) {
-        let clients = if security == KafkaSecurity::Mtls { "required" } else { "none" };
+        let clients = if security == KafkaSecurity::Mtls {
+            "required"
+        } else {
+            "none"
+        };
         let signed = authority.sign("localhost");
         let both = format!("{}{}", signed.certificate, signed.key);
         let keys = write(folder, "server.pem", &both);

@@ -212,12 +212,12 @@ mod tests {
     fn chosen(settings: Pairs<'_>, environment: Pairs<'_>) -> Result<Entra, String> {
         let mut properties: Properties = settings.iter().copied().collect();
         properties.set("redisHost", "h");
-        let decoded = decode::<RedisSettings>(&properties, Conventions::Strict).unwrap();
+        let settings = decode::<RedisSettings>(&properties, Conventions::Strict).unwrap();
         let variable = |name: &str| {
             let found = environment.iter().find(|(known, _)| *known == name)?;
             Some(found.1.to_owned())
         };
-        Entra::in_environment(&decoded.settings, &variable).map_err(|error| error.to_string())
+        Entra::in_environment(&settings, &variable).map_err(|error| error.to_string())
     }
 
     fn name(entra: &Entra) -> &'static str {

@@ -1,0 +1,204 @@
+//! `bindery invoke`: calls an output of a running sidecar.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bindery_contract::{Cause, Chain, Clock};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Map, Value, json};
+
+use super::find;
+
+/// How long the call may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Arguments of `bindery invoke`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bindery invoke files list
+  bindery invoke files create --data '{\"order\": 1}' --metadata fileName=1.json
+  bindery invoke files create --data @report.pdf.json
+  echo '\"hello\"' | bindery invoke cache create --data - --metadata key=greeting
+  bindery invoke --app-id orders db query --metadata sql='select 1'
+
+Data that is not JSON is sent as a JSON string. The token is taken from DAPR_API_TOKEN.
+Exit codes: 0 it was done, 1 it was not, 2 the command line is wrong.")]
+pub(super) struct InvokeArgs {
+    /// The component's name.
+    name: String,
+    /// What it shall do.
+    operation: String,
+    /// The data: a text, @FILE, or - for standard input.
+    #[arg(long, allow_hyphen_values = true)]
+    data: Option<String>,
+    /// An entry of the request's metadata; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    #[command(flatten)]
+    sidecar: find::SidecarAt,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| String::from("write key=value"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Calls, and prints the answer: the data on standard output, the metadata on standard error.
+pub(super) fn run(arguments: &InvokeArgs) -> ExitCode {
+    let port = match arguments.sidecar.port() {
+        Ok(port) => port,
+        Err(problem) => return wrong(&problem),
+    };
+    let data = match arguments.data.as_deref().map(read_data).transpose() {
+        Ok(data) => data,
+        Err(problem) => return wrong(&problem),
+    };
+    let mut body = Map::from_iter([("operation".to_owned(), json!(arguments.operation))]);
+    let metadata = arguments.metadata.iter();
+    let metadata: Map<_, _> = metadata
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
+    body.insert("metadata".into(), metadata.into());
+    let mut body = Value::from(body).to_string();
+    if let Some(data) = data {
+        // Put in as it is: no digit of a number may change on the way.
+        body.truncate(body.len() - 1);
+        body.push_str(",\"data\":");
+        body.push_str(&data);
+        body.push('}');
+    }
+    let call = call(port, &arguments.name, body);
+    match actix_rt::System::new().block_on(call) {
+        Ok((status, headers, data)) => show(status, &headers, &data),
+        Err(error) => {
+            eprintln!(
+                "error: the sidecar on port {port} cannot be called: {}. Is it running? \
+                 --app-id, --dapr-http-port or DAPR_HTTP_PORT say which one",
+                Chain::from(&error)
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wrong(problem: &str) -> ExitCode {
+    eprintln!("error: {problem}");
+    ExitCode::from(2)
+}
+
+/// The data as JSON text.
+fn read_data(data: &str) -> Result<String, String> {
+    let bytes = match data.strip_prefix('@') {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            std::fs::read(&path).map_err(|error| format!("--data: {}: {error}", path.display()))?
+        }
+        None if data == "-" => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            read.map_err(|error| format!("--data: standard input: {error}"))?;
+            bytes
+        }
+        None => data.as_bytes().to_vec(),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| String::from("--data is not UTF-8 text"))?;
+    if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
+        return Ok(text);
+    }
+    Ok(Value::from(text.trim_end_matches('\n')).to_string())
+}
+
+async fn call(
+    port: u16,
+    name: &str,
+    body: String,
+) -> Result<(StatusCode, HeaderMap, Bytes), Cause> {
+    let name: String = form_encoded(name);
+    let mut request = Request::post(format!("http://127.0.0.1:{port}/v1.0/bindings/{name}"))
+        .body(Full::new(Bytes::from(body)))?;
+    if let Some(token) = std::env::var("DAPR_API_TOKEN")
+        .ok()
+        .filter(|token| !token.is_empty())
+    {
+        request
+            .headers_mut()
+            .insert("dapr-api-token", token.parse()?);
+    }
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let calling = async {
+        let answer = client.request(request).await?;
+        let (head, body) = answer.into_parts();
+        let data = body.collect().await?.to_bytes();
+        Ok((head.status, head.headers, data))
+    };
+    match Clock::system().timeout(PATIENCE, calling).await {
+        Some(outcome) => outcome,
+        None => Err(format!("no answer within {} s", PATIENCE.as_secs()).into()),
+    }
+}
+
+/// A name as the API decodes it: like the value of a form.
+fn form_encoded(name: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+fn show(status: StatusCode, headers: &HeaderMap, data: &[u8]) -> ExitCode {
+    for (name, value) in headers {
+        if let Some(key) = name.as_str().strip_prefix("metadata.") {
+            eprintln!("{key}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+    if status.is_success() {
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone away has seen enough.
+        let _ = out.write_all(data);
+        if !data.is_empty() && !data.ends_with(b"\n") {
+            let _ = out.write_all(b"\n");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let answer: Value = serde_json::from_slice(data).unwrap_or_default();
+    let message = match answer["message"].as_str() {
+        Some(message) => message.to_owned(),
+        None => format!("{status}: {}", String::from_utf8_lossy(data).trim()),
+    };
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_json_or_becomes_a_json_string() {
+        for (data, sent) in [
+            ("{\"a\": 1.10}", "{\"a\": 1.10}"),
+            ("9007199254740993", "9007199254740993"),
+            ("hello", "\"hello\""),
+            ("a \"quoted\" word\n", r#""a \"quoted\" word""#),
+            ("", "\"\""),
+        ] {
+            assert_eq!(read_data(data).unwrap(), sent);
+        }
+        assert!(read_data("@/nowhere").unwrap_err().contains("/nowhere"));
+    }
+}

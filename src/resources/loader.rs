@@ -1,0 +1,498 @@
+//! From files to components: what every document comes to, and what is wrong with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bindery_actors::app::InputName;
+use bindery_actors::{Component, ComponentId};
+use bindery_contract::settings::{Field, Properties};
+use bindery_contract::{Registration, Role};
+
+use super::error::{Finding, LoadError};
+use super::manifest::{self, Manifest};
+use super::secrets::{SecretStore, SecretStores};
+use super::values::{ManifestSettings, Surroundings};
+use super::yaml;
+use super::{Inspection, Listed, Resources, keys};
+use crate::catalogue::{Catalogue, Lookup};
+
+/// Which documents count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that a sidecar with this app id and namespace would take.
+    App,
+    /// All of them, whatever app and namespace they are for.
+    All,
+}
+
+/// Loads all folders, and what is written in code, for a sidecar.
+///
+/// # Errors
+/// A folder that cannot be read, or all resources that can never work.
+pub fn load(
+    folders: &[PathBuf],
+    code: Vec<Manifest>,
+    catalogue: &Catalogue,
+    surroundings: &Surroundings,
+) -> Result<Resources, LoadError> {
+    let mut files = Vec::new();
+    for folder in folders {
+        files.extend(yaml_files(folder)?);
+    }
+    let Inspection {
+        resources, errors, ..
+    } = inspect_files(files, code, catalogue, surroundings, Scope::App);
+    if errors.is_empty() {
+        Ok(resources)
+    } else {
+        Err(LoadError::Resources(errors))
+    }
+}
+
+/// Looks at files and folders without an end at the first mistake.
+///
+/// # Errors
+/// A path that cannot be read.
+pub fn inspect(
+    paths: &[PathBuf],
+    catalogue: &Catalogue,
+    surroundings: &Surroundings,
+    scope: Scope,
+) -> Result<Inspection, LoadError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_file() {
+            files.push(Arc::from(path.clone()));
+        } else {
+            files.extend(yaml_files(path)?);
+        }
+    }
+    Ok(inspect_files(
+        files,
+        Vec::new(),
+        catalogue,
+        surroundings,
+        scope,
+    ))
+}
+
+fn inspect_files(
+    files: Vec<Arc<Path>>,
+    code: Vec<Manifest>,
+    catalogue: &Catalogue,
+    surroundings: &Surroundings,
+    scope: Scope,
+) -> Inspection {
+    let mut loader = Loader {
+        catalogue,
+        surroundings,
+        scope,
+        inspection: Inspection {
+            files: files.len(),
+            ..Inspection::default()
+        },
+    };
+    let mut manifests = Vec::new();
+    for file in files {
+        loader.read_file(&file, &mut manifests);
+    }
+    for manifest in code {
+        if let Some(first) = manifests.iter().find(|first| first.name == manifest.name) {
+            let finding = duplicate(&manifest.file, &manifest.name, first);
+            loader.error(finding);
+        } else {
+            manifests.push(manifest);
+        }
+    }
+    loader.build(manifests);
+    loader.inspection
+}
+
+/// The YAML files directly in a folder, in the order of their names.
+fn yaml_files(folder: &Path) -> Result<Vec<Arc<Path>>, LoadError> {
+    let error = |source: &std::io::Error| LoadError::Folder {
+        path: folder.to_owned(),
+        reason: match source.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".into(),
+            _ => source.to_string(),
+        },
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|source| error(&source))? {
+        let path = entry.map_err(|source| error(&source))?.path();
+        if !path.is_file() {
+            continue;
+        }
+        let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
+        if extension.is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            files.push(Arc::from(path));
+        } else {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            tracing::warn!(
+                target: "dapr.runtime.loader",
+                "A non-YAML Component file {name} was detected, it will not be loaded"
+            );
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+struct Loader<'a> {
+    catalogue: &'a Catalogue,
+    surroundings: &'a Surroundings,
+    scope: Scope,
+    inspection: Inspection,
+}
+
+impl Loader<'_> {
+    /// Adds the components of one file that concern this app.
+    fn read_file(&mut self, file: &Arc<Path>, accepted: &mut Vec<Manifest>) {
+        let text = match std::fs::read(file) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(_) => {
+                    let finding = Finding::in_file(file, "is not UTF-8 text");
+                    return self.error(finding.hint("save the file as UTF-8"));
+                }
+            },
+            Err(source) => return self.error(Finding::in_file(file, source)),
+        };
+        for document in yaml::documents(&text) {
+            let read = yaml::parse(&document).map_err(|error| {
+                let finding = Finding::in_file(file, &error).at(error.at);
+                finding.hint(error.hint())
+            });
+            match read.and_then(|node| self.read_document(file, &node, accepted)) {
+                Ok(()) => {}
+                Err(finding) => self.error(finding),
+            }
+        }
+    }
+
+    fn read_document(
+        &mut self,
+        file: &Arc<Path>,
+        node: &yaml::Node,
+        accepted: &mut Vec<Manifest>,
+    ) -> Result<(), Finding> {
+        let Some(header) = manifest::header(node, file)? else {
+            self.warn_all(keys::lookalike(node, file));
+            return Ok(());
+        };
+        if self.scope == Scope::App && !self.is_in_namespace(header.namespace.as_deref()) {
+            return Ok(());
+        }
+        // Before the scopes, as in the reference: a namesake that is not for this app is
+        // harmless before the one that is, and a mistake after it (runtime §3.3).
+        if let Some(first) = self.namesake(&header, accepted) {
+            return Err(duplicate(file, &header.name, first).at(header.at));
+        }
+        let app = &self.surroundings.app_id;
+        let is_for = |scopes: &[String]| scopes.is_empty() || scopes.contains(app);
+        if self.scope == Scope::App && !is_for(&header.scopes) {
+            return Ok(());
+        }
+        let name = header.name.clone();
+        self.warn_all(keys::unknown(node, file, &name));
+        match manifest::manifest(node, header, file) {
+            Ok(manifest) => accepted.push(manifest),
+            Err(errors) => self.inspection.errors.extend(errors),
+        }
+        Ok(())
+    }
+
+    /// A component of the same name that was accepted. Where all apps count, two of one name are
+    /// a mistake only if one app gets both.
+    fn namesake<'m>(
+        &self,
+        header: &manifest::Header,
+        accepted: &'m [Manifest],
+    ) -> Option<&'m Manifest> {
+        let meet = |first: &Manifest| {
+            self.scope == Scope::App
+                || first.scopes.is_empty()
+                || header.scopes.is_empty()
+                || first.scopes.iter().any(|app| header.scopes.contains(app))
+        };
+        accepted
+            .iter()
+            .find(|first| first.name == header.name && meet(first))
+    }
+
+    fn is_in_namespace(&self, namespace: Option<&str>) -> bool {
+        match (self.surroundings.env.non_empty("NAMESPACE"), namespace) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        }
+    }
+
+    fn error(&mut self, finding: Finding) {
+        self.inspection.errors.push(finding);
+    }
+
+    fn warn_all(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.inspection.resources.warnings.extend(findings);
+    }
+
+    /// Secret stores first, then the rest in the order of the files (runtime §3.4).
+    fn build(&mut self, manifests: Vec<Manifest>) {
+        let is_store = |manifest: &Manifest| {
+            manifest
+                .type_name
+                .to_ascii_lowercase()
+                .starts_with("secretstores.")
+        };
+        let (stores, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_store);
+        let mut opened = SecretStores::default();
+        for manifest in stores {
+            let so_far = Arc::new(std::mem::take(&mut opened));
+            let store = self.secret_store(&manifest, &so_far);
+            opened = Arc::into_inner(so_far).unwrap_or_default();
+            match store {
+                Ok(store) => {
+                    self.inspection
+                        .resources
+                        .listed
+                        .push(listed(&manifest, &store));
+                    opened.insert(&manifest.name, store);
+                }
+                Err(error) => self.refuse(&manifest, error),
+            }
+        }
+        let stores = Arc::new(opened);
+        for manifest in others {
+            let manifest = Arc::new(manifest);
+            match self.component(&manifest, &stores) {
+                Ok(component) => self.inspection.resources.components.extend(component),
+                Err(errors) => {
+                    for error in errors {
+                        self.refuse(&manifest, error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An error ends the start, unless the component says that it must not.
+    fn refuse(&mut self, manifest: &Manifest, error: Finding) {
+        if manifest.ignore_errors {
+            tracing::error!(
+                target: "dapr.runtime.processor",
+                "Ignoring error processing component: process component {} error: {error}",
+                manifest.name
+            );
+            self.inspection.ignored.push(error);
+        } else {
+            self.error(error);
+        }
+    }
+
+    fn secret_store(
+        &mut self,
+        manifest: &Manifest,
+        so_far: &Arc<SecretStores>,
+    ) -> Result<SecretStore, Finding> {
+        let settings = ManifestSettings::new(
+            Arc::new(manifest.clone()),
+            Arc::clone(so_far),
+            self.surroundings.clone(),
+        );
+        let properties = settings.properties()?;
+        match SecretStore::open(&manifest.type_name, &properties, &self.surroundings.env) {
+            Ok(Some(store)) => {
+                if matches!(store, SecretStore::Unsupported { .. }) {
+                    self.warn_all([unsupported(manifest)]);
+                }
+                Ok(store)
+            }
+            Ok(None) => Err(manifest.setting_error(None, "is no secret store")),
+            Err(error) => Err(manifest.setting_error(None, &error).hint(error.hint())),
+        }
+    }
+
+    /// A binding; nothing for a component of another building block.
+    fn component(
+        &mut self,
+        manifest: &Arc<Manifest>,
+        stores: &Arc<SecretStores>,
+    ) -> Result<Option<Component>, Vec<Finding>> {
+        let registration = match self.catalogue.find(&manifest.type_name, &manifest.version) {
+            Lookup::Found(registration) => registration,
+            Lookup::OtherBuildingBlock => {
+                self.warn_all([unsupported(manifest)]);
+                return Ok(None);
+            }
+            Lookup::Unknown { problem, hint } => {
+                let problem = format!("couldn't find binding {}: {problem}", manifest.display());
+                let finding = Finding::in_file(&manifest.file, problem)
+                    .at(manifest.type_at)
+                    .of(&manifest.name);
+                return Err(vec![finding.hint(hint)]);
+            }
+        };
+        let settings = ManifestSettings::new(
+            Arc::clone(manifest),
+            Arc::clone(stores),
+            self.surroundings.clone(),
+        );
+        let roles = self.roles(manifest, &registration);
+        if !roles.is_empty() {
+            let properties = settings.properties().map_err(|error| vec![error])?;
+            self.warn_all(remarks(manifest, &registration, &properties));
+            let errors = errors(manifest, &registration, properties);
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+        }
+        let direction = manifest.direction();
+        Ok(Some(Component {
+            id: ComponentId::next(&manifest.display()),
+            name: manifest.name.as_str().into(),
+            type_name: manifest.type_name.clone(),
+            version: manifest.version.clone(),
+            registration,
+            roles,
+            settings: Arc::new(settings),
+            init_timeout: manifest.init_timeout,
+            ignore_errors: manifest.ignore_errors,
+            input_name: InputName {
+                component: manifest.name.as_str().into(),
+                route: manifest.route().into(),
+            },
+            subscribed: direction.is_some_and(|roles| roles.contains(&Role::Input)),
+            delivery: manifest.delivery.clone(),
+        }))
+    }
+
+    /// The sides to open: those the type has and `direction` wants.
+    fn roles(&mut self, manifest: &Manifest, registration: &Registration) -> Vec<Role> {
+        let wanted = manifest.direction();
+        let roles: Vec<Role> = [Role::Input, Role::Output]
+            .into_iter()
+            .filter(|role| registration.supports(*role))
+            .filter(|role| wanted.as_ref().is_none_or(|wanted| wanted.contains(role)))
+            .collect();
+        if roles.is_empty() {
+            let sides = sides(registration);
+            let problem = format!(
+                "names no side that {} has, so the component does nothing",
+                registration.type_name
+            );
+            let finding = manifest.setting_error(Some("direction"), problem);
+            self.warn_all([finding.hint(format!("write {sides}, or leave direction out"))]);
+        }
+        roles
+    }
+}
+
+fn duplicate(file: &Arc<Path>, name: &str, first: &Manifest) -> Finding {
+    let problem = format!(
+        "duplicate definition of Component name {name} with existing {} in {}:{}",
+        first.display(),
+        first.file.display(),
+        first.at.line,
+    );
+    Finding::in_file(file, problem)
+        .of(name)
+        .hint("give one of them another name")
+}
+
+fn sides(registration: &Registration) -> &'static str {
+    let has = |role| registration.supports(role);
+    match (has(Role::Input), has(Role::Output)) {
+        (true, true) => "\"input, output\"",
+        (true, false) => "input",
+        _ => "output",
+    }
+}
+
+fn listed(manifest: &Manifest, store: &SecretStore) -> Listed {
+    let capabilities = if store.is_multi_valued() {
+        vec!["MULTIPLE_KEY_VALUES_PER_SECRET"]
+    } else {
+        Vec::new()
+    };
+    Listed {
+        name: manifest.name.clone(),
+        type_name: manifest.type_name.clone(),
+        version: manifest.version.clone(),
+        capabilities,
+    }
+}
+
+fn unsupported(manifest: &Manifest) -> Finding {
+    let problem = format!(
+        "component {} is of a type that is not supported and is left out",
+        manifest.display()
+    );
+    Finding::in_file(&manifest.file, problem)
+        .at(manifest.type_at)
+        .hint(
+            "Bindery serves bindings, and the secret stores secretstores.local.env and \
+             secretstores.local.file",
+        )
+}
+
+/// What can never work, found before anything is opened. The decoder stops at the first, so each
+/// is taken out and the rest decoded again.
+fn errors(
+    manifest: &Manifest,
+    registration: &Registration,
+    mut properties: Properties,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut taken_out: Vec<String> = Vec::new();
+    while let Err(error) = registration.prepare(&properties) {
+        let key = error.key.as_deref();
+        // Missing only because it was taken out: that was told already.
+        if key.is_some_and(|key| taken_out.iter().any(|out| out.eq_ignore_ascii_case(key))) {
+            break;
+        }
+        let finding = manifest.setting_error(key, &error.problem);
+        let hint = error
+            .hint
+            .clone()
+            .or_else(|| documentation(registration, key?));
+        findings.push(match hint {
+            Some(hint) => finding.hint(hint),
+            None => finding,
+        });
+        match key {
+            Some(key) if properties.remove_any_case(key) => taken_out.push(key.to_owned()),
+            _ => break,
+        }
+    }
+    findings
+}
+
+/// What is no error and probably a mistake.
+fn remarks(
+    manifest: &Manifest,
+    registration: &Registration,
+    properties: &Properties,
+) -> Vec<Finding> {
+    let remarks = registration.remarks(properties).into_iter().map(|remark| {
+        let finding = manifest.setting_remark(&remark.key, &remark.problem);
+        finding.hint(remark.hint.unwrap_or_else(|| {
+            let type_name = registration.type_name;
+            format!("bindery components {type_name} lists the settings")
+        }))
+    });
+    remarks.collect()
+}
+
+/// What a setting is for, as a hint.
+fn documentation(registration: &Registration, key: &str) -> Option<String> {
+    let fields = (registration.settings)();
+    let named = |field: &&Field| {
+        let mut names = std::iter::once(&field.name).chain(&field.aliases);
+        names.any(|name| name.eq_ignore_ascii_case(key))
+    };
+    let field = fields.iter().find(named)?;
+    Some(format!(
+        "{}: {}",
+        field.name,
+        field.description.replace('\n', " ")
+    ))
+}

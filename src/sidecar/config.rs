@@ -1,0 +1,92 @@
+//! How a sidecar is set up.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::resources::Env;
+
+/// How a sidecar is set up. [`Builder`](super::Builder) has a method for what most services need;
+/// the rest is here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is; `--app-id`.
+    pub app_id: String,
+    /// Folders of YAML files; `--resources-path`.
+    pub resources: Vec<PathBuf>,
+    /// The HTTP API on a port of its own; `None` opens no port.
+    pub http: Option<HttpConfig>,
+    /// How long a shutdown may take; `None` is as long as it takes. Default 5 s.
+    pub grace: Option<Duration>,
+    /// How many worker threads; 0 means one for each processor of the quota.
+    pub workers: usize,
+    /// The largest request body in bytes, `--max-body-size`; `None` is no limit. Default 4 MiB.
+    pub max_body: Option<usize>,
+    /// Where environment variables come from.
+    pub env: Env,
+}
+
+impl Config {
+    /// The defaults for an app of this name: no port, no files.
+    pub fn new(app_id: impl Into<String>) -> Self {
+        Self {
+            app_id: app_id.into(),
+            resources: Vec::new(),
+            http: None,
+            grace: Some(Duration::from_secs(5)),
+            workers: 0,
+            max_body: Some(4 << 20),
+            env: Env::Process,
+        }
+    }
+}
+
+/// Where the HTTP API listens.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// The port; 0 lets the system choose.
+    pub port: u16,
+    /// The addresses; none means loopback.
+    pub listen: Vec<IpAddr>,
+    /// Whether HTTP/2 is spoken by prior knowledge too.
+    pub h2c: bool,
+}
+
+impl HttpConfig {
+    /// A port on loopback.
+    pub fn port(port: u16) -> Self {
+        Self {
+            port,
+            listen: Vec::new(),
+            h2c: true,
+        }
+    }
+}
+
+/// An app that is reached over HTTP.
+#[derive(Clone, Debug)]
+pub struct AppConfig {
+    /// `--app-channel-address`.
+    pub host: String,
+    /// `--app-port`.
+    pub port: u16,
+    /// `--app-max-concurrency`; `None` is unlimited.
+    pub max_concurrency: Option<usize>,
+    /// `--app-binding-options-timeout`.
+    pub options_timeout: Duration,
+    /// Whether `/dapr/config` is asked for once.
+    pub fetch_config: bool,
+}
+
+impl AppConfig {
+    /// An app on a port of this machine.
+    pub fn port(port: u16) -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port,
+            max_concurrency: None,
+            options_timeout: Duration::from_secs(3),
+            fetch_config: true,
+        }
+    }
+}

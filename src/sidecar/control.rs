@@ -1,0 +1,386 @@
+//! The control thread: what a sidecar's supervisor, its servers and its start and stop run on.
+//! No binding's code and no request ever does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use bindery_actors::{Core, InputStarter, Limits, Runtime, RuntimeConfig, Threads, app};
+use bindery_contract::settings::Secret;
+use bindery_contract::{Clock, Deadline, Identity, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::config::{AppConfig, Config};
+use super::{Ready, Shared, Shutdown, Sidecar, StartError};
+use crate::app::{HttpApp, HttpAppConfig, InProcessApp};
+use crate::catalogue::Catalogue;
+use crate::http::{self, Api, ApiConfig, AppConnection, ServerConfig, Servers};
+use crate::resources::{self, Manifest, Resources, Surroundings};
+
+/// Everything a sidecar is started from.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) catalogue: Catalogue,
+    pub(super) components: Vec<Manifest>,
+    pub(super) app: Option<AppConfig>,
+    pub(super) in_process: InProcessApp,
+}
+
+/// What a handle asks of its control thread.
+pub(super) enum Command {
+    /// Stops everything; the answer comes when it is done.
+    Stop(oneshot::Sender<Shutdown>),
+    /// Asks the app again about the inputs that it did not want.
+    AskAgain,
+}
+
+/// Starts the control thread, and on it the sidecar.
+pub(super) async fn start(plan: Plan) -> Result<Sidecar, StartError> {
+    let (tell, started) = oneshot::channel();
+    let (commands, asked) = mpsc::unbounded_channel();
+    let handlers = plan.in_process.handlers.clone();
+    let thread = std::thread::Builder::new()
+        .name("bindery-control".into())
+        .spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                match Control::start(plan).await {
+                    Ok(control) => {
+                        let parts = control.parts();
+                        // Nobody to tell means that whoever wanted a sidecar has gone away.
+                        if tell.send(Ok(parts)).is_ok() {
+                            control.run(asked).await;
+                        }
+                    }
+                    Err(error) => drop(tell.send(Err(error))),
+                }
+            });
+        })
+        .map_err(StartError::Thread)?;
+    let parts = started.await.unwrap_or_else(|_| {
+        let gone = std::io::Error::other("the control thread died while it started");
+        Err(StartError::Thread(gone))
+    })?;
+    Ok(Sidecar {
+        shared: Arc::new(Shared {
+            parts,
+            handlers,
+            commands,
+            thread: std::sync::Mutex::new(Some(thread)),
+        }),
+    })
+}
+
+/// What a handle keeps of a started sidecar.
+pub(super) struct Parts {
+    pub(super) core: Arc<Core>,
+    pub(super) api: Arc<Api>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) ready: watch::Receiver<Ready>,
+    pub(super) requests: watch::Receiver<Option<super::ShutdownRequest>>,
+}
+
+/// A started sidecar, on its control thread.
+struct Control {
+    clock: Clock,
+    grace: Option<Duration>,
+    runtime: Runtime,
+    api: Arc<Api>,
+    servers: Option<Servers>,
+    /// Threads that deliver events and make calls where no server has any.
+    workers: Vec<Arbiter>,
+    addresses: Vec<SocketAddr>,
+    ready: watch::Receiver<Ready>,
+    requests: watch::Receiver<Option<super::ShutdownRequest>>,
+    _readiness: AbortOnDropHandle<()>,
+}
+
+impl Control {
+    async fn start(plan: Plan) -> Result<Self, StartError> {
+        let clock = Clock::system();
+        let started = clock.now();
+        let Plan {
+            config,
+            catalogue,
+            components,
+            app,
+            in_process,
+        } = plan;
+        let resources = load(&config, &catalogue, components)?;
+        let listeners = match &config.http {
+            Some(http) => http::bind(&http.listen, http.port, &clock)
+                .await
+                .map_err(StartError::Listen)?,
+            None => Vec::new(),
+        };
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(|listener| listener.address).collect();
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let http_app = app.as_ref().map(|app| http_app(app, &config, &clock));
+        let runtime = Runtime::start(RuntimeConfig {
+            clock: clock.clone(),
+            identity: Identity {
+                app_id: config.app_id.clone(),
+                namespace: config.env.get("NAMESPACE").unwrap_or_default(),
+            },
+            limits: Limits {
+                workers,
+                ..Limits::default()
+            },
+            threads: Threads::Own,
+            app: Some(match &http_app {
+                Some(app) => Arc::new(app.clone()) as Arc<dyn app::App>,
+                None => Arc::new(in_process.clone()),
+            }),
+        });
+        let (ready_in, ready) = watch::channel(Ready::default());
+        let (shutdown, requests) = watch::channel(None);
+        let api = Arc::new(Api::new(ApiConfig {
+            core: Arc::clone(runtime.core()),
+            app_id: config.app_id.clone(),
+            app: app_connection(app.as_ref()),
+            listed: resources.listed,
+            token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
+            max_body: config.max_body,
+            ready: ready.clone(),
+            shutdown,
+        }));
+        runtime.load(resources.components);
+        // Before anybody can call: a name that is not known yet would be an error.
+        runtime.loaded().await;
+        let (servers, workers) = match &config.http {
+            Some(http) => {
+                let server = ServerConfig {
+                    workers,
+                    h2c: http.h2c,
+                    shutdown_timeout: config.grace.unwrap_or(Duration::from_secs(10)),
+                };
+                let servers = http::start(listeners, Arc::clone(&api), &server)
+                    .map_err(StartError::Server)?;
+                announce(&addresses, !http.listen.is_empty());
+                (Some(servers), Vec::new())
+            }
+            None => (None, own_workers(runtime.core(), workers).await),
+        };
+        let way = match http_app {
+            Some(http) => Way::Http {
+                http,
+                fetch_config: app.is_some_and(|app| app.fetch_config),
+            },
+            // A host that embeds us may set its handlers later.
+            None if config.http.is_some() && in_process.is_empty() => Way::Nowhere,
+            None => Way::InProcess,
+        };
+        let readiness = Readiness {
+            core: Arc::clone(runtime.core()),
+            inputs: runtime.input_starter(),
+            way,
+            ready: ready_in,
+            started,
+        };
+        Ok(Self {
+            clock,
+            grace: config.grace,
+            runtime,
+            api,
+            servers,
+            workers,
+            addresses,
+            ready,
+            requests,
+            _readiness: AbortOnDropHandle::new(tokio::task::spawn_local(readiness.follow())),
+        })
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            core: Arc::clone(self.runtime.core()),
+            api: Arc::clone(&self.api),
+            addresses: self.addresses.clone(),
+            ready: self.ready.clone(),
+            requests: self.requests.clone(),
+        }
+    }
+
+    /// Does what the handles ask, until one asks it to stop or the last one is gone.
+    async fn run(self, mut asked: mpsc::UnboundedReceiver<Command>) {
+        let done = loop {
+            match asked.recv().await {
+                Some(Command::AskAgain) => {
+                    self.runtime.start_inputs();
+                    self.runtime.ask_again();
+                }
+                Some(Command::Stop(done)) => break Some(done),
+                None => break None,
+            }
+        };
+        let outcome = self.stop().await;
+        if let Some(done) = done {
+            let _ = done.send(outcome);
+        }
+    }
+
+    /// The sources first, then what is running, the servers, the outputs last.
+    async fn stop(self) -> Shutdown {
+        tracing::info!(target: "dapr.runtime", "Dapr is shutting down");
+        let deadline = match self.grace {
+            Some(grace) => Deadline::at(self.clock.now() + grace),
+            None => Deadline::NONE,
+        };
+        let steps = async {
+            self.runtime.stop_inputs(deadline).await;
+            if let Some(servers) = &self.servers {
+                servers.stop().await;
+            }
+            self.runtime.close(deadline).await;
+        };
+        let outcome = match deadline.limit(&self.clock, steps).await {
+            Some(()) => Shutdown::Graceful,
+            None => Shutdown::TimedOut,
+        };
+        for worker in &self.workers {
+            worker.stop();
+        }
+        let joining = tokio::task::spawn_blocking(move || {
+            self.workers
+                .into_iter()
+                .for_each(|worker| drop(worker.join()));
+        });
+        // A handler that blocks its thread for ever must not keep the process from ending.
+        let _ = Clock::system()
+            .timeout(Duration::from_secs(1), joining)
+            .await;
+        outcome
+    }
+}
+
+/// Reads files, then takes in what is written in code.
+fn load(
+    config: &Config,
+    catalogue: &Catalogue,
+    components: Vec<Manifest>,
+) -> Result<Resources, StartError> {
+    tracing::info!(target: "dapr.runtime", "Loading components…");
+    let surroundings = Surroundings {
+        app_id: config.app_id.clone(),
+        env: config.env.clone(),
+    };
+    let resources = resources::load(&config.resources, components, catalogue, &surroundings)?;
+    for warning in &resources.warnings {
+        tracing::warn!(target: "dapr.runtime.loader", "{warning}");
+    }
+    Ok(resources)
+}
+
+/// Threads that route calls and deliver events. Returns when all of them do.
+async fn own_workers(core: &Arc<Core>, count: usize) -> Vec<Arbiter> {
+    let mut workers = Vec::new();
+    for _ in 0..count {
+        let (worker, core) = (Arbiter::new(), Arc::clone(core));
+        let (tell, works) = oneshot::channel();
+        worker.spawn_fn(move || {
+            core.work_here();
+            let _ = tell.send(());
+        });
+        let _ = works.await;
+        workers.push(worker);
+    }
+    workers
+}
+
+fn http_app(app: &AppConfig, config: &Config, clock: &Clock) -> HttpApp {
+    HttpApp::new(HttpAppConfig {
+        host: app.host.clone(),
+        port: app.port,
+        app_id: config.app_id.clone(),
+        max_concurrency: app.max_concurrency,
+        options_timeout: app.options_timeout,
+        token: config.env.non_empty("APP_API_TOKEN").map(Secret::new),
+        clock: clock.clone(),
+    })
+}
+
+fn app_connection(app: Option<&AppConfig>) -> AppConnection {
+    AppConnection {
+        port: app.map(|app| app.port),
+        protocol: "http".into(),
+        channel_address: app.map_or_else(|| "127.0.0.1".into(), |app| app.host.clone()),
+        max_concurrency: app.and_then(|app| app.max_concurrency),
+    }
+}
+
+/// Says where the API listens, how far that reaches, and how to widen it.
+fn announce(addresses: &[SocketAddr], chosen: bool) {
+    let Some(first) = addresses.first() else {
+        return;
+    };
+    let port = first.port();
+    let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let reach = if chosen {
+        ""
+    } else {
+        " (this machine only; --dapr-listen-addresses=0.0.0.0 opens it to others)"
+    };
+    tracing::info!(
+        target: "dapr.runtime.http",
+        "HTTP server is running on port {port}: {}{reach}", all.join(", ")
+    );
+}
+
+/// The way to the app.
+enum Way {
+    Http { http: HttpApp, fetch_config: bool },
+    InProcess,
+    Nowhere,
+}
+
+/// Follows the start to its end: bindings tried, app found, inputs asked for.
+struct Readiness {
+    core: Arc<Core>,
+    inputs: InputStarter,
+    way: Way,
+    ready: watch::Sender<Ready>,
+    started: Instant,
+}
+
+impl Readiness {
+    async fn follow(self) {
+        let mut progress = self.core.progress();
+        // The core lives as long as this task, so waiting cannot fail.
+        let _ = progress.wait_for(|progress| progress.tried).await;
+        tracing::info!(target: "dapr.runtime", "All outstanding components processed");
+        self.ready.send_modify(|ready| ready.outbound = true);
+        match self.way {
+            Way::Nowhere => tracing::warn!(
+                target: "dapr.runtime",
+                "App channel is not initialized. Did you configure an app-port?"
+            ),
+            Way::InProcess => {
+                self.inputs.start();
+                let _ = progress.wait_for(|progress| progress.asked).await;
+            }
+            Way::Http { http, fetch_config } => {
+                http.wait_until_listening().await;
+                if fetch_config {
+                    http.fetch_config().await;
+                }
+                self.inputs.start();
+                let _ = progress.wait_for(|progress| progress.asked).await;
+            }
+        }
+        self.ready.send_modify(|ready| ready.inbound = true);
+        let took = self
+            .core
+            .clock()
+            .now()
+            .saturating_duration_since(self.started);
+        tracing::info!(
+            target: "dapr.runtime",
+            "dapr initialized. Status: Running. Init Elapsed {}ms", took.as_millis()
+        );
+    }
+}
