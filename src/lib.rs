@@ -39,3 +39,12 @@ pub use bindery_contract as contract;
 pub use bindery_contract::{Event, Metadata, Reply};
 
 pub use self::sidecar::{Builder, Component, NO_METADATA, Sidecar, StartError};
+
+/// The pages whose Rust code is tested with the documentation.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../docs/embed.md")]
+    struct Embed;
+    #[doc = include_str!("../docs/write-a-binding.md")]
+    struct WriteABinding;
+}

@@ -5,6 +5,7 @@ mod app_channel;
 mod check;
 mod command_line;
 mod demo;
+mod docs;
 mod http_api;
 mod resources;
 mod support;

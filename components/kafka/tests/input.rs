@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bindery_actors::DeliveryOptions;
 use bindery_contract::settings::Properties;
 use bindery_contract::{Event, Registration, Role};
 use bindery_kafka::Kafka;
+use bindery_testkit::DeliveryOptions;
 use bindery_testkit::Limits;
 use bindery_testkit::app::{Seen, Verdict};
 use bindery_testkit::stand::{Stand, component, on_a_stand};
