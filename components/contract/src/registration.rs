@@ -7,7 +7,7 @@ use crate::binding::{Binding, BoxFuture, EventMetadata, Opened, Operation, Role}
 use crate::context::OpenContext;
 use crate::error::OpenError;
 use crate::event::Source;
-use crate::settings::{Field, Properties, Remark, SettingsError, decode, fields, remarks};
+use crate::settings::{Field, Properties, Remark, SettingsError, decode, fields_under, remarks};
 
 /// A binding type without its Rust type: everything the runtime, `check`, the documentation and
 /// the schema need to know of it.
@@ -48,7 +48,7 @@ impl Registration {
             input: B::INPUT,
             operations: B::OPERATIONS,
             event_metadata: B::EVENT_METADATA,
-            settings: fields::<B::Settings>,
+            settings: || fields_under::<B::Settings>(B::CONVENTIONS),
             prepare: prepare::<B>,
             remarks: |properties| remarks::<B::Settings>(properties, B::CONVENTIONS),
         }

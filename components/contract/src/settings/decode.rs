@@ -8,10 +8,10 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
 use super::number::{decimal, integer, parse_bool, truthy};
-use super::{Field, GoDuration, Properties, Settings, SettingsError, duration, fields};
+use super::{Field, GoDuration, Properties, Settings, SettingsError, duration, fields_under};
 
 /// Which decoder of the reference a binding follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Conventions {
     /// M3–M9: nearly all bindings. Booleans by word, integers with base prefixes, plain
     /// numbers as durations are seconds.
@@ -46,10 +46,9 @@ pub fn decode<S: Settings>(
     conventions: Conventions,
 ) -> Result<S, SettingsError> {
     refuse_duplicates(properties)?;
-    let declared = fields::<S>();
-    let entries = resolve(properties, &declared, conventions);
+    let declared = fields_under::<S>(conventions);
     let settings = S::deserialize(Struct {
-        entries,
+        entries: nested(properties, &declared, 0),
         conventions,
     })
     .map_err(|error| error.into_settings_error(&declared, properties))?;
@@ -58,8 +57,8 @@ pub fn decode<S: Settings>(
 
 /// What is no error, as in the reference, and probably a mistake all the same.
 pub fn remarks<S: Settings>(properties: &Properties, conventions: Conventions) -> Vec<Remark> {
-    let declared = fields::<S>();
-    let mut remarks = unknown(properties, &declared, conventions);
+    let declared = fields_under::<S>(conventions);
+    let mut remarks = unknown(properties, &declared);
     if conventions == Conventions::Usual {
         remarks.extend(doubtful(properties, &declared));
     }
@@ -68,8 +67,8 @@ pub fn remarks<S: Settings>(properties: &Properties, conventions: Conventions) -
 
 /// M5: a word that is no boolean is false without an error, which is seldom what was meant.
 fn doubtful(properties: &Properties, declared: &[Field]) -> Vec<Remark> {
-    let resolved = resolve(properties, declared, Conventions::Usual);
-    let doubts = resolved.into_iter().filter_map(|entry| match entry {
+    let resolved = declared.iter().filter_map(|field| entry(properties, field));
+    let doubts = resolved.filter_map(|entry| match entry {
         Entry::One { field, key, value } if field.kind == "boolean" && !is_boolean(value) => {
             Some(Remark {
                 key: key.to_owned(),
@@ -116,25 +115,43 @@ enum Entry<'a> {
         field: &'a Field,
         values: Vec<(Cow<'a, str>, &'a str, &'a str)>,
     },
+    /// A struct whose fields were flattened into the settings.
+    Struct {
+        name: &'a str,
+        entries: Vec<Entry<'a>>,
+    },
 }
 
-/// Finds the value of each declared field: by its own name, else by its aliases in order.
-fn resolve<'a>(
-    properties: &'a Properties,
-    declared: &'a [Field],
-    conventions: Conventions,
-) -> Vec<Entry<'a>> {
+impl Entry<'_> {
+    /// The field of the settings struct.
+    fn name(&self) -> &str {
+        match self {
+            Self::One { field, .. } | Self::Prefixed { field, .. } => &field.name,
+            Self::Struct { name, .. } => name,
+        }
+    }
+}
+
+/// What the component says of each declared field, put into the structs that they are part of.
+/// All `declared` are part of the same ones down to `depth`.
+fn nested<'a>(properties: &'a Properties, declared: &'a [Field], depth: usize) -> Vec<Entry<'a>> {
+    let together = |one: &Field, next: &Field| {
+        one.within.len() > depth && one.within.get(depth) == next.within.get(depth)
+    };
     declared
-        .iter()
-        .filter_map(|field| entry(properties, field, conventions))
+        .chunk_by(together)
+        .filter_map(|fields| match fields[0].within.get(depth) {
+            Some(name) => Some(Entry::Struct {
+                name,
+                entries: nested(properties, fields, depth + 1),
+            }),
+            None => entry(properties, &fields[0]),
+        })
         .collect()
 }
 
-fn entry<'a>(
-    properties: &'a Properties,
-    field: &'a Field,
-    conventions: Conventions,
-) -> Option<Entry<'a>> {
+/// Finds the value of a field: by its own name, else by its aliases in order.
+fn entry<'a>(properties: &'a Properties, field: &'a Field) -> Option<Entry<'a>> {
     if !field.prefix.is_empty() {
         let values: Vec<_> = properties
             .iter()
@@ -145,13 +162,8 @@ fn entry<'a>(
             .collect();
         return (!values.is_empty()).then_some(Entry::Prefixed { field, values });
     }
-    let names = std::iter::once(&field.name).chain(
-        field
-            .aliases
-            .iter()
-            .filter(|_| conventions == Conventions::Usual),
-    );
-    names
+    std::iter::once(&field.name)
+        .chain(&field.aliases)
         .filter_map(|name| properties.iter().find(|(key, _)| matches(field, name, key)))
         .map(|(key, value)| Entry::One { field, key, value })
         .next()
@@ -177,15 +189,14 @@ fn lower_first(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn unknown(properties: &Properties, declared: &[Field], conventions: Conventions) -> Vec<Remark> {
+fn unknown(properties: &Properties, declared: &[Field]) -> Vec<Remark> {
     let known = |key: &str| {
         RUNTIME_NAMES
             .iter()
             .any(|name| name.eq_ignore_ascii_case(key))
             || declared.iter().any(|field| {
                 matches(field, &field.name, key)
-                    || (conventions == Conventions::Usual
-                        && field.aliases.iter().any(|alias| matches(field, alias, key)))
+                    || field.aliases.iter().any(|alias| matches(field, alias, key))
                     || field.prefix.iter().any(|inner| {
                         strip_prefix_any_case(key, &field.name)
                             .is_some_and(|rest| rest.eq_ignore_ascii_case(&inner.name))
@@ -344,8 +355,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Some(entry) = &self.next else {
             return Ok(None);
         };
-        let (Entry::One { field, .. } | Entry::Prefixed { field, .. }) = entry;
-        let name: StrDeserializer<'_, DecodeError> = field.name.as_str().into_deserializer();
+        let name: StrDeserializer<'_, DecodeError> = entry.name().into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
@@ -362,6 +372,10 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 };
                 seed.deserialize(text).map_err(|error| error.at(key))
             }
+            Entry::Struct { entries, .. } => seed.deserialize(Struct {
+                entries,
+                conventions: self.conventions,
+            }),
             Entry::Prefixed { field, values } => {
                 let named = |inner: &'_ Field| {
                     values

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
+use super::Conventions;
 use crate::binding::Role;
 
 /// One setting of a binding.
@@ -20,6 +21,8 @@ pub struct Field {
     pub exact_case: bool,
     /// Whether the name is a prefix, and the settings after it are fields of their own (RT).
     pub prefix: Vec<Field>,
+    /// The structs that it was flattened out of, from the outside in; its name does not show them.
+    pub within: Vec<String>,
     /// Read by this side of the binding only.
     pub role: Option<Role>,
     /// Whether it must be there.
@@ -43,61 +46,84 @@ pub struct Field {
     pub description: String,
 }
 
-/// The settings that `S` declares, in order. Made once for each type.
+type Known = HashMap<(TypeId, Conventions), Arc<[Field]>>;
+
+/// The settings that `S` declares, in order.
 pub fn fields<S: JsonSchema + 'static>() -> Arc<[Field]> {
-    static KNOWN: LazyLock<Mutex<HashMap<TypeId, Arc<[Field]>>>> = LazyLock::new(Mutex::default);
+    fields_under::<S>(Conventions::Usual)
+}
+
+/// The settings that `S` declares, as a binding with these conventions has them. Made once.
+pub(crate) fn fields_under<S: JsonSchema + 'static>(conventions: Conventions) -> Arc<[Field]> {
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(known.entry(TypeId::of::<S>()).or_insert_with(|| {
+    let declared = known.entry((TypeId::of::<S>(), conventions));
+    Arc::clone(declared.or_insert_with(|| {
         let settings = SchemaSettings::draft2020_12().with(|settings| {
             settings.inline_subschemas = true;
         });
-        from_schema(
-            settings
-                .into_generator()
-                .into_root_schema_for::<S>()
-                .as_value(),
-        )
-        .into()
+        let schema = settings.into_generator().into_root_schema_for::<S>();
+        let mut fields = from_schema(schema.as_value());
+        if conventions == Conventions::Strict {
+            // M10: no aliases, though a struct that others share may declare some.
+            for field in &mut fields {
+                field.aliases.clear();
+            }
+        }
+        fields.into()
     }))
 }
 
 fn from_schema(schema: &Value) -> Vec<Field> {
-    let required = |name: &str| {
-        strings(&schema["required"])
-            .iter()
-            .any(|known| known == name)
-    };
-    let Some(properties) = schema["properties"].as_object() else {
-        return Vec::new();
-    };
+    let required = strings(&schema["required"]);
+    let properties = schema["properties"].as_object().into_iter().flatten();
     properties
-        .iter()
-        .map(|(name, property)| Field {
-            name: name.clone(),
-            aliases: strings(&property["x-aliases"]),
-            exact_case: property["x-exact-case"] == true,
-            prefix: if property["x-prefix"] == true {
-                from_schema(property)
+        .flat_map(|(name, property)| {
+            if property["x-flatten"] == true {
+                flattened(name, property)
             } else {
-                Vec::new()
-            },
-            role: match property["x-role"].as_str() {
-                Some("input") => Some(Role::Input),
-                Some("output") => Some(Role::Output),
-                _ => None,
-            },
-            required: required(name),
-            secret: property["writeOnly"] == true,
-            deprecated: property["deprecated"] == true,
-            kind: kind(property),
-            values: values(property),
-            default: default(&property["default"]),
-            example: default(&property["x-example"])
-                .or_else(|| property["examples"].get(0).and_then(default)),
-            in_example: required(name) || property["x-example"].is_string(),
-            description: text(&property["description"]),
+                vec![field(name, property, required.contains(name))]
+            }
         })
         .collect()
+}
+
+/// The fields of a struct that stand beside those of the struct which has it.
+fn flattened(name: &str, property: &Value) -> Vec<Field> {
+    let mut fields = from_schema(property);
+    for field in &mut fields {
+        field.within.insert(0, name.to_owned());
+    }
+    fields
+}
+
+fn field(name: &str, property: &Value, required: bool) -> Field {
+    Field {
+        name: name.to_owned(),
+        aliases: strings(&property["x-aliases"]),
+        exact_case: property["x-exact-case"] == true,
+        prefix: if property["x-prefix"] == true {
+            from_schema(property)
+        } else {
+            Vec::new()
+        },
+        within: Vec::new(),
+        role: match property["x-role"].as_str() {
+            Some("input") => Some(Role::Input),
+            Some("output") => Some(Role::Output),
+            _ => None,
+        },
+        required,
+        secret: property["writeOnly"] == true,
+        deprecated: property["deprecated"] == true,
+        kind: kind(property),
+        values: values(property),
+        default: default(&property["default"]),
+        example: default(&property["x-example"])
+            .or_else(|| property["examples"].get(0).and_then(default)),
+        in_example: required || property["x-example"].is_string(),
+        description: text(&property["description"]),
+    }
 }
 
 fn kind(property: &Value) -> String {

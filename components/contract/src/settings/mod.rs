@@ -9,6 +9,7 @@
 //! | `#[schemars(extend("x-aliases" = ["url"]))]` | other names, used when the field's own is absent | M4 |
 //! | `#[schemars(extend("x-exact-case" = true))]` | the name is compared exactly | M3 |
 //! | `#[schemars(extend("x-prefix" = true))]` | the field is a struct, made of all settings that begin with its name | RT |
+//! | `#[schemars(extend("x-flatten" = true))]` | the field is a struct whose fields stand beside the others, under their own names: a piece that several bindings share | – |
 //! | `#[schemars(extend("x-example" = "localhost:6379"))]` | what it looks like in an example of the whole component | – |
 //! | `#[schemars(extend("x-role" = "input"))]` | read by this side of the binding only | – |
 //! | type [`Secret`] | never printed | – |
@@ -30,6 +31,7 @@ use std::fmt;
 
 pub use self::decode::{Conventions, Remark, decode, remarks};
 pub use self::duration::GoDuration;
+pub(crate) use self::fields::fields_under;
 pub use self::fields::{Field, fields};
 pub use self::number::{parse_bool, truthy};
 pub use self::pem::{PemError, is_pem, pem_or_file};
