@@ -1,8 +1,9 @@
 //! Who may know whom (DESIGN "The house"), read from what cargo knows.
 //!
 //! - the contract knows none of our crates;
-//! - a binding knows the contract, and the testkit in its tests; never actors, never another
-//!   binding;
+//! - a binding knows the contract, the crate for identity providers, and the testkit in its
+//!   tests; never actors, never another binding;
+//! - the crate for identity providers knows the contract, and the testkit in its tests;
 //! - actors know the contract, and the testkit in their tests; never a binding;
 //! - only the root package knows bindings, and in it only `src/catalogue.rs` names them;
 //! - the testkit is nobody's dependency but for tests.
@@ -59,6 +60,7 @@ fn may_know((from, to, for_tests): &Edge) -> bool {
     const CONTRACT: &str = "bindery-contract";
     const ACTORS: &str = "bindery-actors";
     const TESTKIT: &str = "bindery-testkit";
+    const IDENTITY: &str = "bindery-identity";
     match (from.as_str(), to.as_str()) {
         ("bindery", _) => to != TESTKIT || *for_tests,
         ("bindery-bench", _) => true,
@@ -66,8 +68,10 @@ fn may_know((from, to, for_tests): &Edge) -> bool {
         (ACTORS, CONTRACT) => true,
         (TESTKIT, CONTRACT | ACTORS) => true,
         (_, TESTKIT) => *for_tests,
+        (IDENTITY, CONTRACT) => true,
+        (ACTORS | TESTKIT | IDENTITY, _) => false,
         // What is left is a binding.
-        (_, CONTRACT) => true,
+        (_, CONTRACT | IDENTITY) => true,
         _ => false,
     }
 }
@@ -100,6 +104,12 @@ fn the_rule_can_tell() {
         ("bindery-cron", "bindery", true),
         ("bindery-actors", "bindery-cron", true),
         ("bindery-actors", "bindery", false),
+        ("bindery-actors", "bindery-identity", false),
+        ("bindery-testkit", "bindery-identity", false),
+        ("bindery-identity", "bindery-actors", true),
+        ("bindery-identity", "bindery-redis", false),
+        ("bindery-identity", "bindery-testkit", false),
+        ("bindery-contract", "bindery-identity", false),
         ("bindery", "bindery-testkit", false),
     ] {
         assert!(!may_know(&edge(from, to, for_tests)), "{from} -> {to}");

@@ -71,7 +71,7 @@ group_unit() {
   cargo test --workspace --quiet --lib --bins --examples &&
     cargo test --workspace --quiet --doc &&
     cargo test --quiet -p bindery-contract -p bindery-actors -p bindery-cron \
-      -p bindery-localstorage --test '*' &&
+      -p bindery-identity -p bindery-localstorage --test '*' &&
     cargo test --quiet --test architecture --test embedding --test runtimes
 }
 

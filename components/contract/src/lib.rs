@@ -1,7 +1,7 @@
 //! What a binding is.
 //!
 //! This crate is the contract between Bindery's runtime and its bindings, and the only crate of
-//! ours that a binding knows. A binding is a type that implements [`Binding`]: it declares its
+//! ours that every binding knows. A binding is a type that implements [`Binding`]: it declares its
 //! settings as a struct, opens, and gives out an [`Output`], an [`Input`], or one of each.
 //!
 //! ```

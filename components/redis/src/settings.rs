@@ -4,6 +4,7 @@
 //! negative one means "off", and booleans are Go's words.
 
 use bindery_contract::settings::{GoDuration, Secret};
+use bindery_identity::{EntraSettings, OidcSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,73 +69,18 @@ pub struct RedisSettings {
     /// with `redisPassword`; `redisUsername` is the user at Redis.
     #[serde(default, rename = "useOIDC")]
     pub use_oidc: bool,
-    /// Where the token is asked for, an http or https URL; needed with `useOIDC`.
-    #[serde(default)]
-    #[schemars(extend("examples" = ["https://login.example.com/oauth2/token"]))]
-    pub oidc_token_endpoint: String,
-    /// Who the binding is to the identity provider; needed with `useOIDC`.
-    #[serde(default, rename = "oidcClientID")]
-    pub oidc_client_id: String,
-    /// The certificate of `oidcClientAssertionKey`, as PEM; needed with `useOIDC`.
-    #[serde(default)]
-    pub oidc_client_assertion_cert: String,
-    /// The RSA key that signs for `oidcClientID`, as PEM; needed with `useOIDC`.
-    #[serde(default)]
-    pub oidc_client_assertion_key: Secret,
-    /// The `resource` that the token shall be for. Default: none is asked for.
-    #[serde(default)]
-    pub oidc_resource: String,
-    /// The `audience` of the token, and of what is signed. Default: none, and
-    /// `oidcTokenEndpoint`.
-    #[serde(default)]
-    pub oidc_audience: String,
-    /// The scopes of the token, separated by commas. Default `openid`, which any client has:
-    /// better name one that only Redis is for.
-    #[serde(default)]
-    pub oidc_scopes: String,
-    /// The `kid` by which the identity provider finds the certificate. Default: none is sent.
-    #[serde(default)]
-    pub oidc_kid: String,
-    /// The authority that vouches for `oidcTokenEndpoint`, as PEM. Default: those that the
-    /// system trusts.
-    #[serde(default, rename = "oidcCACert")]
-    pub oidc_ca_cert: String,
+    /// Who the binding is to the identity provider.
+    #[schemars(extend("x-flatten" = true))]
+    pub oidc: OidcSettings,
 
     /// Whether the password is a token of Microsoft Entra ID, and the user the object id that it
     /// names. It is replaced before it ends. Cannot be used with `redisUsername` or
     /// `redisPassword`.
     #[serde(default, rename = "useEntraID")]
     pub use_entra_id: bool,
-    /// The tenant at Entra ID. Default for a workload identity: `AZURE_TENANT_ID`.
-    #[serde(default)]
-    pub azure_tenant_id: String,
-    /// Who the binding is to Entra ID. Default for a workload identity: `AZURE_CLIENT_ID`; for a
-    /// managed identity: the one of the machine.
-    #[serde(default)]
-    pub azure_client_id: String,
-    /// The secret of `azureClientId`.
-    #[serde(default)]
-    pub azure_client_secret: Secret,
-    /// The certificate of `azureClientId` and its RSA key, both as PEM in one text; PFX is not
-    /// supported.
-    #[serde(default)]
-    pub azure_certificate: Secret,
-    /// A file with what `azureCertificate` would have. Read again for each token.
-    #[serde(default)]
-    pub azure_certificate_file: String,
-    /// Not supported: write the key without a password.
-    #[serde(default)]
-    pub azure_certificate_password: Secret,
-    /// The cloud: `AzurePublicCloud`, `AzureChinaCloud` or `AzureUSGovernmentCloud`. Default: the
-    /// authority that `AZURE_AUTHORITY_HOST` names, else the public cloud.
-    #[serde(default)]
-    pub azure_environment: String,
-    /// The ways to prove who one is, the first of them that has what it needs is taken, separated
-    /// by commas: `clientcredentials`, `clientcertificate`, `workloadidentity`,
-    /// `managedidentity`, or `none`. Default: all, in this order. `spiffeworkloadidentity` and
-    /// `commandlineinterface` are not supported.
-    #[serde(default)]
-    pub azure_auth_methods: String,
+    /// Who the binding is to Entra ID.
+    #[schemars(extend("x-flatten" = true))]
+    pub entra: EntraSettings,
 
     /// How often a command is sent again that the server turned away for the moment (LOADING,
     /// TRYAGAIN, CLUSTERDOWN, MASTERDOWN, a slot that moves). -1 is never, 0 the default of 3.

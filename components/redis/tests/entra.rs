@@ -5,12 +5,17 @@ mod common;
 
 use std::io::Write;
 
+use bindery_contract::Registration;
+use bindery_contract::settings::Field;
+use bindery_redis::Redis;
 use bindery_testkit::FailureClass;
+use bindery_testkit::alone::{is_alone, run_alone};
+use bindery_testkit::identity::{Identity, Question, entra_token, token};
 use bindery_testkit::stand::Stand;
 
+use self::common::client_key::ClientKey;
 use self::common::fake::Fake;
-use self::common::identity::{ClientKey, Identity, Question, entra_token, token};
-use self::common::{call, is_alone, must_fail, on_stand, open, restarts, run_alone};
+use self::common::{call, must_fail, on_stand, open, restarts};
 
 /// The variables that say where Entra ID is.
 const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
@@ -24,10 +29,9 @@ fn free_url() -> String {
 }
 
 async fn entra_at(variable: &str, seconds: u32) -> Identity {
-    let url = reqwest::Url::parse(&std::env::var(variable).unwrap()).unwrap();
-    let address = format!("127.0.0.1:{}", url.port().unwrap());
+    let url = std::env::var(variable).unwrap();
     let reply = move |number| token(&entra_token(OID, number), seconds);
-    Identity::start_at(&address, None, reply).await
+    Identity::start_at(&url, None, reply).await
 }
 
 /// Opens the binding and calls it, and returns what was asked at Entra ID.
@@ -233,9 +237,8 @@ fn a_token_that_names_nobody_is_a_refusal() {
         return run_alone(test, &[(AUTHORITY, &free_url())]);
     }
     on_stand(async |stand| {
-        let url = reqwest::Url::parse(&std::env::var(AUTHORITY).unwrap()).unwrap();
-        let address = format!("127.0.0.1:{}", url.port().unwrap());
-        let _entra = Identity::start_at(&address, None, |_| token("opaque", 60)).await;
+        let url = std::env::var(AUTHORITY).unwrap();
+        let _entra = Identity::start_at(&url, None, |_| token("opaque", 60)).await;
         let settings = [
             ("redisHost", "h"),
             ("useEntraID", "true"),
@@ -251,6 +254,24 @@ fn a_token_that_names_nobody_is_a_refusal() {
         )
         .await;
     });
+}
+
+#[test]
+fn the_settings_of_entra_id_have_no_other_names_here() {
+    let row = Registration::of::<Redis>();
+    let names = |field: &Field| field.name.starts_with("azure") && field.aliases.is_empty();
+    assert_eq!(
+        (row.settings)().iter().filter(|field| names(field)).count(),
+        8
+    );
+    let settings = [
+        ("redisHost", "h"),
+        ("spnTenantId", "t"),
+        ("azureTenantID", "t"),
+    ];
+    let remarks = row.remarks(&settings.into_iter().collect());
+    let unknown: Vec<_> = remarks.iter().map(|remark| remark.key.as_str()).collect();
+    assert_eq!(unknown, ["spnTenantId"]);
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use bindery_contract::Role;
 use bindery_testkit::FailureClass;
 use bindery_testkit::certs::Authority;
+use bindery_testkit::identity::{Identity, token};
 use bindery_testkit::servers::Redis;
 
+use self::common::client_key::ClientKey;
 use self::common::fake::Fake;
-use self::common::identity::{ClientKey, Identity, token};
 use self::common::{NAME, call, client, must_fail, on_stand, open, restarts};
 
 const K: [(&str, &str); 1] = [("key", "k")];

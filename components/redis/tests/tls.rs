@@ -5,10 +5,11 @@ mod common;
 use std::sync::Arc;
 
 use bindery_testkit::FailureClass;
+use bindery_testkit::alone::{is_alone, run_alone};
 use bindery_testkit::certs::{Authority, write};
 use bindery_testkit::servers::{Redis, RedisCluster, RedisOptions};
 
-use self::common::{call, is_alone, must_fail, on_stand, run_alone, with_binding};
+use self::common::{call, must_fail, on_stand, with_binding};
 
 const K: [(&str, &str); 1] = [("key", "k")];
 /// Names the servers that a test finds when it runs in a process of its own.

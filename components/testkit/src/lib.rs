@@ -6,10 +6,14 @@
 //! - [`servers`]: real servers, started on free loopback ports with data in temporary folders,
 //!   stopped when they are dropped.
 //! - [`proxy`]: a TCP proxy that cuts, stalls, slows and resets connections.
+//! - [`identity`]: an identity provider that answers as a test wants.
+//! - [`alone`]: tests that have a process, and its environment, to themselves.
 
+pub mod alone;
 pub mod app;
 pub mod certs;
 pub mod conformance;
+pub mod identity;
 pub mod ports;
 pub mod proxy;
 pub mod puppet;

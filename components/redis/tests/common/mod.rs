@@ -8,8 +8,8 @@ use bindery_testkit::SideStatus;
 use bindery_testkit::stand::{Stand, on_a_stand};
 use bindery_testkit::{FailureClass, Limits};
 
+pub mod client_key;
 pub mod fake;
-pub mod identity;
 
 /// The component's name.
 pub const NAME: &str = "subject";
@@ -109,27 +109,4 @@ pub fn restarts(stand: &Stand) -> u64 {
 pub async fn client(address: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(format!("redis://{address}")).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
-}
-
-/// Names the test that has this process to itself.
-const ALONE: &str = "BINDERY_TEST_ALONE";
-
-/// Whether this test has a process to itself, with the environment that it wants.
-pub fn is_alone(test: &str) -> bool {
-    std::env::var(ALONE).is_ok_and(|name| name == test)
-}
-
-/// Runs a test of the same file in a process of its own, with these variables in its environment.
-pub fn run_alone(test: &str, environment: &[(&str, &str)]) {
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .envs(environment.iter().copied())
-        .env(ALONE, test)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
 }

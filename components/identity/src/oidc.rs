@@ -1,28 +1,25 @@
 //! OIDC with `private_key_jwt`: the client signs who it is, and the endpoint gives it a token
-//! (RFC 7523). The token is the password.
+//! (RFC 7523).
 
 use std::time::Duration;
 
-use bindery_contract::settings::SettingsError;
+use bindery_contract::settings::{Secret, SettingsError};
 use bindery_contract::{Clock, OpenError};
 use serde_json::json;
 
-use super::Credentials;
-use super::assertion::{Algorithm, AssertionKey, AssertionKeyError};
-use super::endpoint::{CLIENT_ASSERTION, Endpoint, EndpointError, LIFETIME};
-use super::token::Token;
-use crate::settings::RedisSettings;
+use crate::assertion::{Algorithm, AssertionKey, AssertionKeyError};
+use crate::endpoint::{CLIENT_ASSERTION, Endpoint, EndpointError};
+use crate::settings::OidcSettings;
+use crate::token::{LIFETIME, Provider, Token};
 
 /// How long what the client signs is valid.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How a token is asked for.
-pub(crate) struct Oidc {
+/// How a token is asked for with OIDC.
+pub struct Oidc {
     endpoint: Endpoint,
     key: AssertionKey,
     client_id: String,
-    /// The user at Redis; `None` is the default user.
-    username: Option<String>,
     /// Who the assertion is for: the endpoint, or who the settings say.
     audience: String,
     /// What the form has besides the assertion.
@@ -31,11 +28,11 @@ pub(crate) struct Oidc {
 }
 
 impl Oidc {
-    pub(super) fn of(settings: &RedisSettings) -> Result<Self, SettingsError> {
-        if !settings.redis_password.is_empty() {
-            let problem = "cannot be used with useOIDC: the token is the password";
-            return Err(SettingsError::new("redisPassword", problem));
-        }
+    /// Decided without the network.
+    ///
+    /// # Errors
+    /// The setting that can never work.
+    pub fn of(settings: &OidcSettings) -> Result<Self, SettingsError> {
         let url = needed("oidcTokenEndpoint", &settings.oidc_token_endpoint)?;
         let client_id = needed("oidcClientID", &settings.oidc_client_id)?;
         let certificate = needed(
@@ -55,36 +52,12 @@ impl Oidc {
             endpoint: endpoint(url, &settings.oidc_ca_cert)?,
             key: AssertionKey::of(certificate, key).map_err(blamed)?,
             client_id: client_id.to_owned(),
-            username: some(&settings.redis_username),
             audience: audience.unwrap_or_else(|| url.to_owned()),
             form: form
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect(),
             key_id: some(&settings.oidc_kid),
-        })
-    }
-
-    pub(super) async fn fetch(&self, clock: &Clock) -> Result<Token, OpenError> {
-        let assertion = self.assertion(clock).map_err(OpenError::invalid)?;
-        let mut form = vec![
-            ("grant_type", "client_credentials"),
-            ("client_id", &self.client_id),
-            CLIENT_ASSERTION,
-            ("client_assertion", &assertion),
-        ];
-        form.extend(
-            self.form
-                .iter()
-                .map(|(name, value)| (*name, value.as_str())),
-        );
-        let grant = self.endpoint.ask(&form, clock).await?;
-        Ok(Token {
-            credentials: Credentials {
-                username: self.username.clone(),
-                password: grant.token,
-            },
-            lifetime: grant.lifetime.unwrap_or(LIFETIME),
         })
     }
 
@@ -104,9 +77,33 @@ impl Oidc {
     }
 }
 
+impl Provider for Oidc {
+    type Pass = Secret;
+
+    async fn fetch(&self, clock: &Clock) -> Result<Token, OpenError> {
+        let assertion = self.assertion(clock).map_err(OpenError::invalid)?;
+        let mut form = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.client_id),
+            CLIENT_ASSERTION,
+            ("client_assertion", &assertion),
+        ];
+        form.extend(
+            self.form
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        let grant = self.endpoint.ask(&form, clock).await?;
+        Ok(Token {
+            pass: grant.token,
+            lifetime: grant.lifetime.unwrap_or(LIFETIME),
+        })
+    }
+}
+
 fn needed<'a>(key: &str, value: &'a str) -> Result<&'a str, SettingsError> {
     if value.is_empty() {
-        return Err(SettingsError::new(key, "is needed with useOIDC"));
+        return Err(SettingsError::new(key, "is needed with OIDC"));
     }
     Ok(value)
 }

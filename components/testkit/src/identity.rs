@@ -1,30 +1,33 @@
-//! An identity provider: gives tokens to who can sign.
+//! An identity provider that answers as a test wants, and tells what it was asked.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ::ring::digest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use bindery_testkit::certs::Authority;
-use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+use percent_encoding::percent_decode_str;
+use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, SignatureScheme};
-use serde_json::Value;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What was asked: the parameters of the form, and the request line with its headers.
+use crate::certs::Authority;
+
+/// What was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
+    /// The request line and the headers.
     pub head: String,
+    /// The parameters of the form.
     pub form: Vec<(String, String)>,
 }
 
 impl Question {
+    /// A parameter of the form.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.form
             .iter()
@@ -36,9 +39,9 @@ impl Question {
 /// What is answered: a status and a body.
 pub type Reply = (u16, String);
 
-/// An endpoint that answers as a test wants.
+/// The endpoint.
 pub struct Identity {
-    address: String,
+    url: String,
     questions: Arc<Mutex<Vec<Question>>>,
     _task: AbortOnDropHandle<()>,
 }
@@ -53,14 +56,19 @@ impl Identity {
         Self::start_at("127.0.0.1:0", authority, reply).await
     }
 
-    /// The same, at an address that others know already.
+    /// The same, where others know already that it is: an address, or a URL with one.
+    ///
+    /// # Panics
+    /// When somebody else is there.
     pub async fn start_at(
-        address: &str,
+        place: &str,
         authority: Option<&Authority>,
         reply: impl Fn(usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = place.split_once("://").map_or(place, |(_, rest)| rest);
+        let address = address.split('/').next().unwrap_or_default();
+        let listener = TcpListener::bind(address).await.expect("a free address");
+        let address = listener.local_addr().expect("it is bound");
         let scheme = if authority.is_some() { "https" } else { "http" };
         let tls = authority.map(acceptor);
         let questions = Arc::new(Mutex::new(Vec::new()));
@@ -78,32 +86,40 @@ impl Identity {
             }
         });
         Self {
-            address: format!("{scheme}://{address}"),
+            url: format!("{scheme}://{address}"),
             questions,
             _task: AbortOnDropHandle::new(task),
         }
     }
 
+    /// Where it is, without a path: it answers to any.
     pub fn url(&self) -> String {
-        self.address.clone()
+        self.url.clone()
     }
 
+    /// All that was asked.
     pub fn questions(&self) -> Vec<Question> {
-        self.questions.lock().unwrap().clone()
+        locked(&self.questions).clone()
     }
+}
+
+fn locked(questions: &Mutex<Vec<Question>>) -> std::sync::MutexGuard<'_, Vec<Question>> {
+    questions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn acceptor(authority: &Authority) -> TlsAcceptor {
     let signed = authority.sign("localhost");
-    let certificate = CertificateDer::from_pem_slice(signed.certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(signed.key.as_bytes()).unwrap();
+    let certificate = CertificateDer::from_pem_slice(signed.certificate.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(signed.key.as_bytes());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .unwrap()
+        .expect("the provider knows the usual versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+        .with_single_cert(
+            vec![certificate.expect("our own certificate")],
+            key.expect("our own key"),
+        );
+    TlsAcceptor::from(Arc::new(config.expect("they belong together")))
 }
 
 async fn answer(
@@ -126,10 +142,9 @@ async fn answer(
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    let form = reqwest::Url::parse(&format!("form:?{}", String::from_utf8_lossy(&body))).unwrap();
-    let form = form.query_pairs().into_owned().collect();
+    let form = form(&String::from_utf8_lossy(&body));
     let number = {
-        let mut asked = asked.lock().unwrap();
+        let mut asked = locked(asked);
         asked.push(Question { head, form });
         asked.len()
     };
@@ -142,74 +157,26 @@ async fn answer(
     stream.shutdown().await
 }
 
+fn form(text: &str) -> Vec<(String, String)> {
+    let decoded = |part: &str| {
+        let part = part.replace('+', " ");
+        percent_decode_str(&part).decode_utf8_lossy().into_owned()
+    };
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
+}
+
 /// A token as endpoints give them.
 pub fn token(text: &str, seconds: u32) -> Reply {
-    let body =
-        serde_json::json!({ "access_token": text, "expires_in": seconds, "token_type": "Bearer" });
+    let body = json!({ "access_token": text, "expires_in": seconds, "token_type": "Bearer" });
     (200, body.to_string())
-}
-
-/// A key that signs for a client, and its certificate.
-pub struct ClientKey {
-    pub key: &'static str,
-    pub certificate: String,
-    public: Vec<u8>,
-}
-
-/// It was made for these tests and opens nothing.
-const KEY: &str = include_str!("../fixtures/assertion_key.pem");
-
-impl ClientKey {
-    pub fn new() -> Self {
-        let key = KeyPair::from_pem(KEY).unwrap();
-        let params = CertificateParams::new(vec!["client".into()]).unwrap();
-        Self {
-            key: KEY,
-            certificate: params.self_signed(&key).unwrap().pem(),
-            public: key.der_bytes().to_vec(),
-        }
-    }
-
-    /// The SHA-256 of the certificate, as JWTs have it.
-    pub fn thumbprint(&self) -> String {
-        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
-        let hash = digest::digest(&digest::SHA256, &der);
-        BASE64_URL_SAFE_NO_PAD.encode(hash)
-    }
-
-    /// The header and the claims of a JWT that this key has signed.
-    pub fn verify(&self, jwt: &str) -> (Value, Value) {
-        let (signed, signature) = jwt.rsplit_once('.').expect("three parts");
-        let (header, claims) = signed.split_once('.').expect("three parts");
-        let [header, claims] = [header, claims].map(|part| {
-            let part: Value = serde_json::from_slice(&decode(part)).unwrap();
-            part
-        });
-        let scheme = match header["alg"].as_str().unwrap() {
-            "RS256" => SignatureScheme::RSA_PKCS1_SHA256,
-            "PS256" => SignatureScheme::RSA_PSS_SHA256,
-            other => panic!("signed with {other}"),
-        };
-        let known = ring::default_provider().signature_verification_algorithms;
-        let (_, algorithms) = known
-            .mapping
-            .iter()
-            .find(|(known, _)| *known == scheme)
-            .unwrap();
-        algorithms[0]
-            .verify_signature(&self.public, signed.as_bytes(), &decode(signature))
-            .expect("a valid signature");
-        (header, claims)
-    }
 }
 
 /// A JWT as Entra ID gives them, but for the signature: nobody here checks it.
 pub fn entra_token(oid: &str, number: usize) -> String {
-    let claims = serde_json::json!({ "oid": oid, "number": number });
+    let claims = json!({ "oid": oid, "number": number });
     let claims = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
     format!("e30.{claims}.unsigned")
-}
-
-fn decode(text: &str) -> Vec<u8> {
-    BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()
 }

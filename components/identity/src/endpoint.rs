@@ -18,8 +18,6 @@ pub(crate) const CLIENT_ASSERTION: (&str, &str) = (
     "client_assertion_type",
     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
 );
-/// How long a token is taken to be valid when nobody says.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// Where tokens are given.
 pub(crate) struct Endpoint {

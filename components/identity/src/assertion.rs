@@ -59,6 +59,11 @@ impl AssertionKey {
         pair.signer(Algorithm::Rs256).map(|_| pair)
     }
 
+    /// From one PEM text that holds both.
+    pub(crate) fn in_one(pem: &str) -> Result<Self, AssertionKeyError> {
+        Self::of(pem, pem)
+    }
+
     /// The DER of the certificate.
     pub(crate) fn certificate(&self) -> &[u8] {
         self.pair

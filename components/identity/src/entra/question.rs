@@ -1,0 +1,392 @@
+//! What is asked at Entra ID, and where: what the settings leave open, the environment says.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bindery_contract::settings::Secret;
+use bindery_contract::{Clock, OpenError};
+use ring::digest;
+use serde_json::json;
+
+use super::{Cloud, Entra, Way};
+use crate::assertion::{Algorithm, AssertionKey, encode};
+use crate::endpoint::{CLIENT_ASSERTION, Endpoint, EndpointError, Grant};
+
+/// How long what the client signs is valid.
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// The variables of a process, by their names.
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A question for a token.
+pub(super) enum Question<'a> {
+    /// An application proves at the authority who it is.
+    Application {
+        authority: Endpoint,
+        /// The authority's URL: what an assertion is for.
+        audience: String,
+        client_id: String,
+        scope: String,
+        proof: Proof<'a>,
+    },
+    /// The machine knows who it is.
+    Machine {
+        endpoint: Endpoint,
+        query: Vec<(&'static str, String)>,
+        header: (&'static str, String),
+    },
+}
+
+/// What an application shows.
+pub(super) enum Proof<'a> {
+    Secret(&'a Secret),
+    Certificate(&'a AssertionKey),
+    CertificateFile(&'a Path),
+    /// A file with an assertion that somebody else signed, and replaces.
+    AssertionFile(PathBuf),
+}
+
+impl Entra {
+    /// What to ask when one goes this way; `None` when the environment lacks what it needs.
+    pub(super) fn question<'a>(
+        &self,
+        way: &'a Way,
+        environment: Environment<'_>,
+    ) -> Result<Option<Question<'a>>, OpenError> {
+        let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let (mut tenant, mut client_id) = (self.tenant.clone(), self.client_id.clone());
+        let proof = match way {
+            Way::Secret(secret) => Proof::Secret(secret),
+            Way::Certificate(key) => Proof::Certificate(key),
+            Way::CertificateFile(file) => Proof::CertificateFile(file),
+            Way::Workload => {
+                tenant = tenant.or_else(|| variable("AZURE_TENANT_ID"));
+                client_id = client_id.or_else(|| variable("AZURE_CLIENT_ID"));
+                match variable("AZURE_FEDERATED_TOKEN_FILE") {
+                    Some(file) => Proof::AssertionFile(file.into()),
+                    None => return Ok(None),
+                }
+            }
+            Way::Machine => return self.of_machine(&variable).map(Some),
+        };
+        let (Some(tenant), Some(client_id)) = (tenant, client_id) else {
+            return Ok(None);
+        };
+        let host = match self.cloud {
+            Some(cloud) => cloud.authority().to_owned(),
+            None => variable("AZURE_AUTHORITY_HOST")
+                .unwrap_or_else(|| Cloud::Public.authority().to_owned()),
+        };
+        let audience = format!("{}/{tenant}/oauth2/v2.0/token", host.trim_end_matches('/'));
+        Ok(Some(Question::Application {
+            authority: Endpoint::new(&audience, None)
+                .map_err(|error| unusable(&audience, error))?,
+            audience,
+            client_id,
+            scope: format!("{}/.default", self.resource),
+            proof,
+        }))
+    }
+
+    /// App Service and its like say where to ask; a virtual machine has one address for all.
+    fn of_machine(
+        &self,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Question<'static>, OpenError> {
+        let named = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
+        let (url, version, header) = match named {
+            Some((url, header)) => (url, "2019-08-01", ("X-IDENTITY-HEADER", header)),
+            None => {
+                let host = variable("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+                let host = host.unwrap_or_else(|| "http://169.254.169.254".into());
+                let url = format!(
+                    "{}/metadata/identity/oauth2/token",
+                    host.trim_end_matches('/')
+                );
+                (url, "2018-02-01", ("Metadata", "true".into()))
+            }
+        };
+        let mut query = vec![
+            ("api-version", version.to_owned()),
+            ("resource", self.resource.to_owned()),
+        ];
+        query.extend(self.client_id.clone().map(|id| ("client_id", id)));
+        Ok(Question::Machine {
+            endpoint: Endpoint::of_machine(&url).map_err(|error| unusable(&url, error))?,
+            query,
+            header,
+        })
+    }
+}
+
+fn unusable(url: &str, error: EndpointError) -> OpenError {
+    OpenError::invalid(format!("{url} {error}"))
+}
+
+impl Question<'_> {
+    pub(super) async fn ask(&self, clock: &Clock) -> Result<Grant, OpenError> {
+        match self {
+            Self::Machine {
+                endpoint,
+                query,
+                header,
+            } => {
+                let query: Vec<_> = query
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                endpoint.look(&query, (header.0, &header.1), clock).await
+            }
+            Self::Application {
+                authority,
+                audience,
+                client_id,
+                scope,
+                proof,
+            } => {
+                let shown = proof.show(client_id, audience, clock).await?;
+                let mut form = vec![
+                    ("grant_type", "client_credentials"),
+                    ("client_id", client_id),
+                    ("scope", scope),
+                ];
+                match &shown {
+                    Shown::Secret(secret) => form.push(("client_secret", secret.expose())),
+                    Shown::Assertion(assertion) => {
+                        form.extend([CLIENT_ASSERTION, ("client_assertion", assertion)]);
+                    }
+                }
+                authority.ask(&form, clock).await
+            }
+        }
+    }
+}
+
+/// What goes into the form.
+enum Shown<'a> {
+    Secret(&'a Secret),
+    Assertion(String),
+}
+
+impl Proof<'_> {
+    async fn show(
+        &self,
+        client_id: &str,
+        audience: &str,
+        clock: &Clock,
+    ) -> Result<Shown<'_>, OpenError> {
+        let read;
+        let key = match self {
+            Self::Secret(secret) => return Ok(Shown::Secret(secret)),
+            Self::AssertionFile(file) => {
+                let assertion = file_text(file).await?;
+                return Ok(Shown::Assertion(assertion.trim().to_owned()));
+            }
+            Self::Certificate(key) => *key,
+            Self::CertificateFile(file) => {
+                let pem = file_text(file).await?;
+                let unusable = |error| format!("{} {error}", file.display());
+                read = AssertionKey::in_one(&pem)
+                    .map_err(|error| OpenError::refused(unusable(error)))?;
+                &read
+            }
+        };
+        let thumbprint = digest::digest(&digest::SHA256, key.certificate());
+        let header = json!({ "x5t#S256": encode(thumbprint.as_ref()) });
+        let header = (Algorithm::Ps256, header);
+        key.vouch(header, client_id, audience, ASSERTION_LIFETIME, clock)
+            .map(Shown::Assertion)
+            .map_err(OpenError::invalid)
+    }
+}
+
+/// What a file holds that others replace.
+async fn file_text(file: &Path) -> Result<String, OpenError> {
+    let text = tokio::fs::read_to_string(file).await;
+    text.map_err(|error| OpenError::refused(format!("{} cannot be read: {error}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_contract::settings::{Conventions, Properties, decode};
+
+    use super::*;
+    use crate::settings::EntraSettings;
+
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+    fn entra(settings: Pairs<'_>) -> Result<Entra, String> {
+        let properties: Properties = settings.iter().copied().collect();
+        let settings = decode::<EntraSettings>(&properties, Conventions::Usual).unwrap();
+        Entra::of(&settings, "https://db.example.com").map_err(|error| error.to_string())
+    }
+
+    /// What is asked one after the other, in words: who asks where, and with what.
+    fn questions(settings: Pairs<'_>, environment: Pairs<'_>) -> Result<Vec<String>, String> {
+        let entra = entra(settings)?;
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(known, _)| *known == name)?;
+            Some(found.1.to_owned())
+        };
+        let questions = entra.ways.iter().filter_map(|way| {
+            let question = entra.question(way, &variable).transpose()?;
+            Some(question.map(|question| words(&question)))
+        });
+        let questions: Result<_, OpenError> = questions.collect();
+        questions.map_err(|error| error.to_string())
+    }
+
+    fn words(question: &Question<'_>) -> String {
+        match question {
+            Question::Machine { query, header, .. } => format!("machine {} {query:?}", header.0),
+            Question::Application {
+                audience,
+                client_id,
+                proof,
+                ..
+            } => {
+                let proof = match proof {
+                    Proof::Secret(secret) => secret.expose().to_owned(),
+                    Proof::Certificate(_) => "a certificate".to_owned(),
+                    Proof::CertificateFile(file) => file.display().to_string(),
+                    Proof::AssertionFile(file) => file.display().to_string(),
+                };
+                format!("{client_id} {audience} {proof}")
+            }
+        }
+    }
+
+    const PUBLIC: &str = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
+    const SECRET: [(&str, &str); 3] = [
+        ("azureTenantId", "t"),
+        ("azureClientId", "c"),
+        ("azureClientSecret", "s"),
+    ];
+    const WORKLOAD: [(&str, &str); 3] = [
+        ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
+        ("AZURE_TENANT_ID", "t"),
+        ("AZURE_CLIENT_ID", "c"),
+    ];
+
+    fn secret() -> String {
+        format!("c {PUBLIC} s")
+    }
+
+    fn workload() -> String {
+        format!("c {PUBLIC} /token")
+    }
+
+    fn machine(client_id: Option<&str>) -> String {
+        let mut query = vec![
+            ("api-version", "2018-02-01"),
+            ("resource", "https://db.example.com"),
+        ];
+        query.extend(client_id.map(|id| ("client_id", id)));
+        format!("machine Metadata {query:?}")
+    }
+
+    #[test]
+    fn the_ways_that_have_what_they_need_are_gone_in_their_order() {
+        let file = [
+            SECRET[0],
+            SECRET[1],
+            ("azureCertificateFile", "/certificate"),
+        ];
+        let in_file = format!("c {PUBLIC} /certificate");
+        for (settings, environment, expected) in [
+            (
+                &SECRET[..],
+                &WORKLOAD[..],
+                &[secret(), workload(), machine(Some("c"))][..],
+            ),
+            (&file, &WORKLOAD, &[in_file, workload(), machine(Some("c"))]),
+            (&[], &WORKLOAD, &[workload(), machine(None)]),
+            (&[], &WORKLOAD[..2], &[machine(None)]),
+            (
+                &SECRET[..2],
+                &WORKLOAD[..1],
+                &[workload(), machine(Some("c"))],
+            ),
+            (&SECRET[1..], &[], &[machine(Some("c"))]),
+        ] {
+            let asked = questions(settings, environment).unwrap();
+            assert_eq!(asked, expected, "{settings:?} {environment:?}");
+        }
+    }
+
+    #[test]
+    fn the_settings_say_which_ways_are_allowed_and_in_which_order() {
+        for (allowed, expected) in [
+            ("workloadidentity, creds", &[workload(), secret()][..]),
+            ("MI,clientcredentials", &[machine(Some("c")), secret()]),
+            ("cert,ClientCredentials", &[secret()]),
+            ("wi", &[workload()]),
+        ] {
+            let settings = [&SECRET[..], &[("azureAuthMethods", allowed)]].concat();
+            let asked = questions(&settings, &WORKLOAD).unwrap();
+            assert_eq!(asked, expected, "{allowed}");
+        }
+        for (allowed, says) in [
+            ("none", "all Azure auth methods have been disabled"),
+            ("cli", "cli is not supported"),
+            ("spiffe,mi", "spiffe is not supported"),
+            ("magic", "\"magic\" is no way to prove who one is"),
+            ("cert", "no suitable token provider for Azure AD"),
+        ] {
+            let settings = [&SECRET[..], &[("azureAuthMethods", allowed)]].concat();
+            let error = questions(&settings, &WORKLOAD).unwrap_err();
+            assert!(
+                error.starts_with("setting \"azureAuthMethods\": ") && error.contains(says),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_authority_is_that_of_the_cloud() {
+        let host = [("AZURE_AUTHORITY_HOST", "https://login.example.com/")];
+        for (cloud, environment, expected) in [
+            ("", &[][..], "https://login.microsoftonline.com"),
+            ("", &host, "https://login.example.com"),
+            ("AzurePublic", &host, "https://login.microsoftonline.com"),
+            ("AzureChinaCloud", &host, "https://login.chinacloudapi.cn"),
+            ("azureusgovernment", &[], "https://login.microsoftonline.us"),
+        ] {
+            let settings = [&SECRET[..], &[("azureEnvironment", cloud)]].concat();
+            let asked = questions(&settings, environment).unwrap();
+            let expected = format!("c {expected}/t/oauth2/v2.0/token s");
+            assert_eq!(asked[0], expected, "{cloud}");
+        }
+        let settings = [&SECRET[..], &[("azureEnvironment", "Moon")]].concat();
+        let error = questions(&settings, &[]).unwrap_err();
+        assert!(error.contains("\"Moon\" is no cloud"), "{error}");
+        let nonsense = [("AZURE_AUTHORITY_HOST", "nowhere")];
+        let error = questions(&SECRET, &nonsense).unwrap_err();
+        assert!(
+            error.contains("nowhere/t/oauth2/v2.0/token is no http"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_app_service_says_where_to_ask() {
+        let environment = [
+            ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi"),
+            ("IDENTITY_HEADER", "h"),
+        ];
+        assert!(questions(&[], &environment).unwrap()[0].starts_with("machine X-IDENTITY-HEADER"));
+        assert_eq!(questions(&[], &environment[..1]).unwrap(), [machine(None)]);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_named() {
+        for (key, value) in [
+            ("azureCertificatePassword", "p"),
+            ("azureCertificate", "rubbish"),
+        ] {
+            let settings = [&SECRET[..2], &[(key, value)]].concat();
+            let error = questions(&settings, &[]).unwrap_err();
+            assert!(error.contains(&format!("setting \"{key}\": ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a binding has among its settings for an identity provider. It flattens these structs into
+//! its own (`x-flatten`), and says in a setting of its own whether they count.
+
+use bindery_contract::settings::Secret;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Who the binding is to Microsoft Entra ID, and how it proves it: the fields that all components
+/// with Entra ID have in common ([AU-AZ] of the catalogue).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EntraSettings {
+    /// The tenant at Entra ID. Default for a workload identity: `AZURE_TENANT_ID`.
+    #[schemars(extend("x-aliases" = ["spnTenantId", "tenantId"]))]
+    pub azure_tenant_id: String,
+    /// Who the binding is to Entra ID. Default for a workload identity: `AZURE_CLIENT_ID`; for a
+    /// managed identity: the one of the machine.
+    #[schemars(extend("x-aliases" = ["spnClientId", "clientId"]))]
+    pub azure_client_id: String,
+    /// The secret of `azureClientId`.
+    #[schemars(extend("x-aliases" = ["spnClientSecret", "clientSecret"]))]
+    pub azure_client_secret: Secret,
+    /// The certificate of `azureClientId` and its RSA key, both as PEM in one text; PFX is not
+    /// supported.
+    #[schemars(extend("x-aliases" = ["spnCertificate"]))]
+    pub azure_certificate: Secret,
+    /// A file with what `azureCertificate` would have. Read again for each token.
+    #[schemars(extend("x-aliases" = ["spnCertificateFile"]))]
+    pub azure_certificate_file: String,
+    /// Not supported: write the key without a password.
+    #[schemars(extend("x-aliases" = ["spnCertificatePassword"]))]
+    pub azure_certificate_password: Secret,
+    /// The cloud: `AzurePublicCloud`, `AzureChinaCloud` or `AzureUSGovernmentCloud`. Default: the
+    /// public cloud, or the authority that `AZURE_AUTHORITY_HOST` names.
+    #[schemars(extend("x-aliases" = ["azureCloud"]))]
+    pub azure_environment: String,
+    /// The ways to prove who one is, separated by commas: `clientcredentials`,
+    /// `clientcertificate`, `workloadidentity`, `managedidentity`, or `none`. The first of them
+    /// that has what it needs is taken; where a managed identity gives no token, the next one is.
+    /// Default: all, in this order. `spiffeworkloadidentity` and `commandlineinterface` are not
+    /// supported.
+    #[schemars(extend("x-aliases" = [
+        "azureADAuthMethods",
+        "entraIDAuthMethods",
+        "microsoftEntraIDAuthMethods"
+    ]))]
+    pub azure_auth_methods: String,
+}
+
+/// Who the binding is to an identity provider that gives tokens to who can sign
+/// (`private_key_jwt`, RFC 7523).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OidcSettings {
+    /// Where the token is asked for, an http or https URL; needed with OIDC.
+    #[schemars(extend("examples" = ["https://login.example.com/oauth2/token"]))]
+    pub oidc_token_endpoint: String,
+    /// Who the binding is to the identity provider; needed with OIDC.
+    #[serde(rename = "oidcClientID")]
+    pub oidc_client_id: String,
+    /// The certificate of `oidcClientAssertionKey`, as PEM; needed with OIDC.
+    pub oidc_client_assertion_cert: String,
+    /// The RSA key that signs for `oidcClientID`, as PEM; needed with OIDC.
+    pub oidc_client_assertion_key: Secret,
+    /// The `resource` that the token shall be for. Default: none is asked for.
+    pub oidc_resource: String,
+    /// The `audience` of the token, and of what is signed. Default: none, and
+    /// `oidcTokenEndpoint`.
+    pub oidc_audience: String,
+    /// The scopes of the token, separated by commas. Default `openid`, which any client has:
+    /// better name one that only this component has.
+    pub oidc_scopes: String,
+    /// The `kid` by which the identity provider finds the certificate. Default: none is sent.
+    pub oidc_kid: String,
+    /// The authority that vouches for `oidcTokenEndpoint`, as PEM. Default: those that the
+    /// system trusts.
+    #[serde(rename = "oidcCACert")]
+    pub oidc_ca_cert: String,
+}
