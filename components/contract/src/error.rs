@@ -92,6 +92,15 @@ impl OpenError {
         Self::Disconnected(cause.into())
     }
 
+    /// An error of the same class, with another cause.
+    pub fn with_cause(&self, cause: impl Into<Cause>) -> Self {
+        match self {
+            Self::Invalid(_) => Self::invalid(cause),
+            Self::Refused(_) => Self::refused(cause),
+            Self::Disconnected(_) => Self::disconnected(cause),
+        }
+    }
+
     fn cause(&self) -> &Cause {
         match self {
             Self::Invalid(cause) | Self::Refused(cause) | Self::Disconnected(cause) => cause,

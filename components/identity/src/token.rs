@@ -235,16 +235,7 @@ fn replace_after(lifetime: Duration) -> Duration {
 
 /// The same error for somebody else.
 fn same(error: &OpenError) -> OpenError {
-    of_class(error, error.to_string())
-}
-
-/// An error that means the same, with a text of its own.
-pub(crate) fn of_class(error: &OpenError, text: String) -> OpenError {
-    match error {
-        OpenError::Invalid(_) => OpenError::invalid(text),
-        OpenError::Refused(_) => OpenError::refused(text),
-        OpenError::Disconnected(_) => OpenError::disconnected(text),
-    }
+    error.with_cause(error.to_string())
 }
 
 #[cfg(test)]

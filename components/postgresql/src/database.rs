@@ -5,15 +5,15 @@ use std::time::Duration;
 use bindery_contract::{
     Cause, Clock, Deadline, Instant, InvokeError, OpenContext, OpenError, Sent,
 };
-use deadpool_postgres::{Object, Pool, PoolError, TimeoutType, Timeouts};
+use deadpool::managed::{TimeoutType, Timeouts};
 use jiff::tz::TimeZone;
 use tokio::runtime::Handle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::aws::Login;
-use crate::error::{Condition, acquire_error, open_error};
+use crate::error::{Condition, ConnectError, PoolError, acquire_error, open_error};
 use crate::json::Writer;
-use crate::pool::{keep, pool};
+use crate::pool::{Object, Pool, keep, pool};
+use crate::sign_in::Passwords;
 use crate::sql;
 use crate::statement::{Outcome, Request, Statements};
 use crate::target::Target;
@@ -38,12 +38,12 @@ impl Database {
     /// Makes the first connection and sees that it answers.
     pub(crate) async fn open(
         target: &Target,
-        login: Option<Login>,
+        passwords: Passwords,
         tls: MakeRustlsConnect,
         zone: TimeZone,
         cx: &OpenContext,
     ) -> Result<Self, OpenError> {
-        let pool = pool(target, login, &tls, cx);
+        let pool = pool(target, passwords, &tls, cx);
         let first = pool.get().await;
         let first = first.map_err(|error| open_error("unable to connect to the DB", error))?;
         // An empty statement: a pooler answers it only when it has a server.
@@ -52,9 +52,10 @@ impl Database {
             .timeout(target.timeout, first.batch_execute(""))
             .await;
         let answer = match ping {
-            Some(answer) => answer.map_err(PoolError::Backend),
-            None => Err(PoolError::Timeout(TimeoutType::Create)),
+            Some(answer) => answer.map_err(ConnectError::Server),
+            None => Err(ConnectError::Silent),
         };
+        let answer = answer.map_err(PoolError::Backend);
         answer.map_err(|error| open_error("failed to ping the DB", error))?;
         drop(first);
         cx.spawn(keep(pool.clone(), target.limits, cx.clock().clone()));
@@ -100,7 +101,7 @@ impl Database {
         let object = deadline.limit(&self.canceller.clock, self.pool.get()).await;
         let object = object.ok_or_else(no_connection_in_time)?;
         Ok(Lease {
-            object: Some(object.map_err(acquire_error)?),
+            object: Some(object.map_err(|error| self.unavailable(error))?),
             canceller: &self.canceller,
         })
     }
@@ -134,11 +135,15 @@ impl Database {
             None | Some(PoolError::Closed | PoolError::Timeout(TimeoutType::Wait)) => {
                 InvokeError::failed(cause)
             }
-            Some(error) => match acquire_error(error) {
+            Some(error) => match self.unavailable(error) {
                 InvokeError::Disconnected { .. } => InvokeError::disconnected(cause, Sent::Perhaps),
                 InvokeError::Rejected { .. } => InvokeError::failed(cause),
             },
         }
+    }
+
+    fn unavailable(&self, error: PoolError) -> InvokeError {
+        acquire_error(error, self.pool.status().size > 0)
     }
 
     /// Closes it for good. Statements that are running end in peace.

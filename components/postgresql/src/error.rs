@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use bindery_contract::{Chain, InvokeError, OpenError, Retry, Sent};
-use deadpool_postgres::PoolError;
+use deadpool::managed;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{Client, Error};
 
@@ -118,24 +118,48 @@ fn is_full(code: &str) -> bool {
     code.starts_with("53")
 }
 
+/// Why a connection could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// There is no password.
+    #[error("{0}")]
+    SignIn(OpenError),
+    /// The server, or the way to it, failed.
+    #[error("{}", text(.0))]
+    Server(Error),
+    #[error("no answer within the component's timeout")]
+    Silent,
+}
+
+/// Why there is no connection.
+pub(crate) type PoolError = managed::PoolError<ConnectError>;
+
 /// Why no connection could be made when the binding was opened.
 pub(crate) fn open_error(what: &str, error: PoolError) -> OpenError {
     let cause = connect_cause(what, &error);
     match &error {
-        PoolError::Backend(error) if refused(error) => OpenError::refused(cause),
+        PoolError::Backend(ConnectError::SignIn(error)) => error.with_cause(cause),
+        PoolError::Backend(ConnectError::Server(error)) if refused(error) => {
+            OpenError::refused(cause)
+        }
         _ => OpenError::disconnected(cause),
     }
 }
 
-/// Why no connection could be had for a call. Nothing was sent.
-pub(crate) fn acquire_error(error: PoolError) -> InvokeError {
+/// Why no connection could be had for a call, while there are `others` or there is none. Nothing
+/// was sent.
+pub(crate) fn acquire_error(error: PoolError, others: bool) -> InvokeError {
     let cause = connect_cause("unable to connect to the DB", &error);
     match &error {
         PoolError::Closed => closed(),
         // Others have connections, and this one comes when there is room again.
-        PoolError::Backend(error) if error.code().is_some_and(|code| is_full(code.code())) => {
+        PoolError::Backend(ConnectError::Server(error))
+            if error.code().is_some_and(|code| is_full(code.code())) =>
+        {
             InvokeError::failed(cause)
         }
+        // Connections that were made with the last token go on with it.
+        PoolError::Backend(ConnectError::SignIn(_)) if others => InvokeError::failed(cause),
         _ => InvokeError::disconnected(cause, Sent::No),
     }
 }
@@ -147,8 +171,8 @@ pub(crate) fn closed() -> InvokeError {
 
 fn connect_cause(what: &str, error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) => format!("{what}: {}", text(error)),
-        PoolError::Timeout(_) => format!("{what}: no answer within the component's timeout"),
+        PoolError::Backend(error) => format!("{what}: {error}"),
+        PoolError::Timeout(_) => format!("{what}: {}", ConnectError::Silent),
         other => format!("{what}: {other}"),
     }
 }

@@ -11,6 +11,7 @@ mod output;
 mod params;
 mod pool;
 mod settings;
+mod sign_in;
 mod sql;
 mod statement;
 mod target;
@@ -20,7 +21,6 @@ use bindery_contract::settings::SettingsError;
 use bindery_contract::{Binding, OpenContext, OpenError, Opened, Operation};
 use jiff::tz::TimeZone;
 
-use self::aws::Iam;
 use self::database::Database;
 use self::output::Operations;
 pub use self::settings::{PostgresSettings, QueryExecMode};
@@ -54,15 +54,13 @@ impl Binding for Postgres {
     type Settings = PostgresSettings;
 
     fn check(settings: &PostgresSettings) -> Result<(), SettingsError> {
-        Target::of(settings)
-            .map(drop)
-            .map_err(SettingsError::general)
+        Target::of(settings).map(drop).map_err(Into::into)
     }
 
     async fn open(settings: PostgresSettings, cx: OpenContext) -> Result<Opened, OpenError> {
         let target = Target::of(&settings).map_err(OpenError::invalid)?;
-        let login = target.iam.as_ref().map(Iam::login).transpose();
-        let login = login.map_err(OpenError::invalid)?;
+        let passwords = target.sign_in.passwords(&cx);
+        let passwords = passwords.map_err(OpenError::invalid)?;
         for key in &target.ignored {
             tracing::warn!(
                 component = cx.component(),
@@ -81,7 +79,7 @@ impl Binding for Postgres {
             Ok((target, tls, TimeZone::system()))
         });
         let (target, tls, zone) = reading.await.map_err(OpenError::disconnected)??;
-        let database = Database::open(&target, login, tls, zone, &cx).await?;
+        let database = Database::open(&target, passwords, tls, zone, &cx).await?;
         Ok(Opened::shared(Operations::new(
             database,
             cx.clock().clone(),

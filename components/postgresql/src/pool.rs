@@ -9,14 +9,14 @@
 //! server that went away without a word is noticed this way. A busy connection is not asked each
 //! time, because the call that follows would find out as soon.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use bindery_contract::{Clock, OpenContext};
-use deadpool_postgres::{
-    Connect, Hook, HookError, Manager, ManagerConfig, Pool, PoolConfig, QueueMode, RecyclingMethod,
-    Runtime, Timeouts,
+use bindery_contract::{Clock, OpenContext, OpenError};
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, PoolConfig, QueueMode, RecycleError, RecycleResult, Timeouts,
 };
+use deadpool_postgres::ClientWrapper;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -26,9 +26,12 @@ use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::aws::Login;
-use crate::error::{failed_in_tls, text};
+use crate::error::{ConnectError, failed_in_tls, text};
+use crate::sign_in::Passwords;
 use crate::target::{Limits, SslMode, Target};
+
+pub(crate) type Pool = deadpool::managed::Pool<Connector>;
+pub(crate) type Object = deadpool::managed::Object<Connector>;
 
 /// A connection that was unused for longer than this is asked whether it still is one.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -40,47 +43,31 @@ const FEWEST: usize = 4;
 /// Makes the pool. It has no connections yet.
 pub(crate) fn pool(
     target: &Target,
-    login: Option<Login>,
+    passwords: Passwords,
     tls: &MakeRustlsConnect,
     cx: &OpenContext,
 ) -> Pool {
     let connector = Connector {
+        config: target.config.clone(),
+        passwords,
         ssl: target.ssl.mode,
         tls: tls.clone(),
-        login,
+        timeout: target.timeout,
+        limits: target.limits,
         clock: cx.clock().clone(),
         runtime: cx.runtime().clone(),
     };
-    let manager = Manager::from_connect(
-        target.config.clone(),
-        connector,
-        ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        },
-    );
-    let (limits, clock) = (target.limits, cx.clock().clone());
-    let is_fit = Hook::async_fn(move |client, metrics| {
-        let (used, age, clock) = (metrics.last_used(), metrics.age(), clock.clone());
-        Box::pin(async move {
-            let is_fit = !is_outdated(&limits, age, used)
-                && (used < ASK_AFTER || answers(client, &clock).await);
-            is_fit.then_some(()).ok_or(HookError::message("unfit"))
-        })
-    });
-    Pool::builder(manager)
+    Pool::builder(connector)
         .config(PoolConfig {
-            max_size: limits.max.unwrap_or(cx.workers().max(FEWEST)),
-            timeouts: Timeouts {
-                create: Some(target.timeout),
-                ..Timeouts::default()
-            },
+            max_size: target.limits.max.unwrap_or(cx.workers().max(FEWEST)),
             // The one used last is handed out first, so that those too many become idle.
             queue_mode: QueueMode::Lifo,
+            // Making a connection has a limit of its own.
+            timeouts: Timeouts::default(),
         })
-        .pre_recycle(is_fit)
         .runtime(Runtime::Tokio1)
         .build()
-        .expect("a pool with timeouts has a runtime")
+        .expect("it has a runtime")
 }
 
 fn is_outdated(limits: &Limits, age: Duration, unused: Duration) -> bool {
@@ -128,36 +115,64 @@ async fn top_up(pool: &Pool, min: usize) {
 }
 
 /// Makes connections, each driven by a task on the bindings thread.
-struct Connector {
+pub(crate) struct Connector {
+    config: Config,
+    passwords: Passwords,
     ssl: SslMode,
     tls: MakeRustlsConnect,
-    /// Makes the password, if it is not the configured one.
-    login: Option<Login>,
+    /// How long making one may take.
+    timeout: Duration,
+    limits: Limits,
     clock: Clock,
     runtime: Handle,
 }
 
-type Connecting<'a> =
-    Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'a>>;
+impl Manager for Connector {
+    type Type = ClientWrapper;
+    type Error = ConnectError;
 
-impl Connect for Connector {
-    fn connect(&self, config: &Config) -> Connecting<'_> {
-        let mut config = config.clone();
-        if let Some(login) = &self.login {
-            config.password(login.password(self.clock.wall()).expose());
+    async fn create(&self) -> Result<ClientWrapper, ConnectError> {
+        let end = self.clock.now() + self.timeout;
+        let signing_in = self.passwords.next(&self.clock);
+        let password = self.clock.timeout_at(end, signing_in).await;
+        let password = password.unwrap_or_else(|| {
+            let error = "the identity provider did not answer within the component's timeout";
+            Err(OpenError::disconnected(error))
+        });
+        let mut config = self.config.clone();
+        if let Some(password) = password.map_err(ConnectError::SignIn)? {
+            config.password(password.expose());
         }
+        let connected = self.clock.timeout_at(end, self.connect(config)).await;
+        let connected = connected.ok_or(ConnectError::Silent)?;
+        let (client, driving) = connected.map_err(ConnectError::Server)?;
+        Ok(ClientWrapper::new(client, driving))
+    }
+
+    async fn recycle(
+        &self,
+        client: &mut ClientWrapper,
+        metrics: &Metrics,
+    ) -> RecycleResult<ConnectError> {
+        let unused = metrics.last_used();
+        let is_fit = !client.is_closed()
+            && !is_outdated(&self.limits, metrics.age(), unused)
+            && (unused < ASK_AFTER || answers(client, &self.clock).await);
+        is_fit.then_some(()).ok_or(RecycleError::message("unfit"))
+    }
+}
+
+impl Connector {
+    async fn connect(&self, config: Config) -> Result<(Client, JoinHandle<()>), Error> {
         let connecting = connect(config, self.ssl, self.tls.clone());
-        let connecting = AbortOnDropHandle::new(self.runtime.spawn(connecting));
-        Box::pin(async move {
-            match connecting.await {
-                Ok(outcome) => outcome,
-                Err(failed) => match failed.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The bindings thread is gone. Whoever waits, waits with a timeout.
-                    Err(_) => std::future::pending().await,
-                },
-            }
-        })
+        match AbortOnDropHandle::new(self.runtime.spawn(connecting)).await {
+            Ok(outcome) => outcome,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The bindings thread is gone. Whoever waits, waits with a timeout.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 }
 

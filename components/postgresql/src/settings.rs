@@ -1,6 +1,7 @@
 //! The settings of `bindings.postgresql`.
 
 use bindery_contract::settings::{GoDuration, Secret};
+use bindery_identity::EntraSettings;
 use schemars::JsonSchema;
 use serde::de::value::StrDeserializer;
 use serde::de::{Error, IntoDeserializer};
@@ -70,10 +71,14 @@ pub struct PostgresSettings {
     /// connection (`PgBouncer`), choose `exec` or `simple_protocol`.
     #[serde(default, deserialize_with = "query_exec_mode")]
     pub query_exec_mode: Option<QueryExecMode>,
-    /// Signs in with a token of Microsoft Entra ID instead of a password. Not supported yet:
-    /// `true` is refused.
+    /// Signs in with a token of Microsoft Entra ID instead of a password. It is shown to each new
+    /// connection as it is, so let `sslmode` be `verify-full`, and replaced before it ends. Needs
+    /// a user: the name that the identity has in the database.
     #[serde(default, rename = "useAzureAD")]
     pub use_azure_ad: bool,
+    /// Who the binding is to Entra ID.
+    #[schemars(extend("x-flatten" = true))]
+    pub entra: EntraSettings,
     /// Signs in to Amazon RDS or Aurora with AWS IAM instead of a password, made anew for each
     /// connection. Needs `awsRegion`, a user and exactly one host: the one that the database is
     /// known by. Without `awsAccessKey` and `awsSecretKey`, the keys are those of the environment
@@ -171,6 +176,7 @@ mod tests {
         for name in [
             "connectionString",
             "password",
+            "azureClientSecret",
             "awsSecretKey",
             "awsSessionToken",
         ] {
@@ -182,6 +188,7 @@ mod tests {
         );
         assert_eq!(field("timeout").default.as_deref(), Some("20s"));
         assert_eq!(field("connectionString").aliases, ["url"]);
+        assert_eq!(field("azureTenantId").aliases, ["spnTenantId", "tenantId"]);
         for name in QueryExecMode::NAMES.split(", ") {
             assert!(QueryExecMode::named(name).is_some(), "{name}");
         }

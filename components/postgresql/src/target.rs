@@ -4,13 +4,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use bindery_contract::settings::{GoDuration, Secret};
+use bindery_contract::settings::{GoDuration, Secret, SettingsError};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode as Wire};
 
-use crate::aws::{Iam, IamError};
 use crate::connection_string::{Keys, ParseError};
 use crate::settings::{PostgresSettings, QueryExecMode};
+use crate::sign_in::{SignIn, SignInError};
 
 /// Keys that mean nothing here and do no harm.
 const IGNORED: [&str; 8] = [
@@ -70,8 +70,7 @@ pub(crate) struct Target {
     pub(crate) mode: QueryExecMode,
     /// How long making a connection may take.
     pub(crate) timeout: Duration,
-    /// How AWS IAM makes the password, where it does.
-    pub(crate) iam: Option<Iam>,
+    pub(crate) sign_in: SignIn,
     /// Keys of the connection string that mean nothing here.
     pub(crate) ignored: Vec<&'static str>,
 }
@@ -131,17 +130,21 @@ pub(crate) enum TargetError {
     NoKey,
     #[error("invalid value for 'timeout': must be 1s or more")]
     Timeout,
-    #[error("useAzureAD is not supported by this build: sign in with a password or a certificate")]
-    NoEntra,
     #[error(transparent)]
-    Iam(#[from] IamError),
+    SignIn(#[from] SignInError),
+}
+
+impl From<TargetError> for SettingsError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::SignIn(SignInError::Setting(error)) => error,
+            other => Self::general(other),
+        }
+    }
 }
 
 impl Target {
     pub(crate) fn of(settings: &PostgresSettings) -> Result<Self, TargetError> {
-        if settings.use_azure_ad {
-            return Err(TargetError::NoEntra);
-        }
         let timeout = settings
             .timeout
             .positive()
@@ -162,10 +165,7 @@ impl Target {
         let ssl = Ssl::of(&mut keys)?;
         let config = config(keys, &ssl)?;
         Ok(Self {
-            iam: settings
-                .use_aws_iam
-                .then(|| Iam::of(settings, &config))
-                .transpose()?,
+            sign_in: SignIn::of(settings, &config)?,
             config,
             ssl,
             limits,

@@ -16,7 +16,7 @@ pub use self::cloud::Cloud;
 use self::way::Way;
 use crate::endpoint::Grant;
 use crate::settings::EntraSettings;
-use crate::token::{LIFETIME, Provider, Token, of_class};
+use crate::token::{LIFETIME, Provider, Token};
 
 const NOTHING: &str = "no suitable token provider for Azure AD: what is allowed lacks what it \
                        needs, such as azureTenantId and azureClientId, or the environment of a \
@@ -84,12 +84,12 @@ impl Provider for Entra {
 fn all(errors: &[OpenError]) -> OpenError {
     match errors {
         [] => OpenError::invalid(NOTHING),
-        [only] => of_class(only, only.to_string()),
+        [only] => only.with_cause(only.to_string()),
         [.., last] => {
             let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
             let texts = texts.join("; ");
             let text = format!("no suitable token provider for Azure AD; errors: {texts}");
-            of_class(last, text)
+            last.with_cause(text)
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod connections;
 mod database;
+mod entra;
+mod guarded;
 mod modes;
 mod operations;
 mod params;

@@ -225,10 +225,6 @@ const IMPOSSIBLE: &[(&[(&str, &str)], &str)] = &[
         "invalid queryExecMode metadata value: fast; it is one of cache_statement",
     ),
     (
-        &[ADDRESS, ("useAzureAD", "true")],
-        "useAzureAD is not supported by this build",
-    ),
-    (
         &[ADDRESS, ("useAWSIAM", "yes")],
         "useAWSIAM needs awsRegion",
     ),
