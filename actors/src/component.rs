@@ -75,6 +75,8 @@ pub struct DeliveryOptions {
     pub max_in_flight: usize,
     /// How many attempts an event gets; 0 means what suits its source.
     pub max_attempts: u32,
+    /// The output that gets the events whose attempts are used up.
+    pub dead_letter: Option<String>,
     /// Within what order is kept.
     pub order: Order,
     /// Whether the app's answer may name outputs.
@@ -88,6 +90,7 @@ impl Default for DeliveryOptions {
         Self {
             max_in_flight: 256,
             max_attempts: 0,
+            dead_letter: None,
             order: Order::Source,
             reply: true,
             reply_failure_nacks: false,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bindery_contract::credit::Credit;
 use bindery_contract::{Clock, Identity};
 use tokio::sync::mpsc::UnboundedSender;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::component::Component;
+use crate::policy::Policies;
 use crate::report::Report;
 use crate::status::StatusBoard;
 use crate::table::SharedTable;
@@ -64,6 +66,8 @@ pub struct Core {
     pub(crate) slots: Arc<Credit>,
     pub(crate) reports: UnboundedSender<Report>,
     pub(crate) app: Option<Arc<dyn App>>,
+    /// `None` while nothing is configured: the common case costs one load.
+    pub(crate) policies: ArcSwapOption<Policies>,
     pub(crate) status: StatusBoard,
     pub(crate) progress: watch::Sender<Progress>,
     desired: Mutex<Desired>,
@@ -107,6 +111,7 @@ impl Core {
             limits,
             reports,
             app,
+            policies: ArcSwapOption::empty(),
             status: StatusBoard::default(),
             progress: watch::Sender::default(),
             desired: Mutex::default(),
@@ -115,6 +120,16 @@ impl Core {
 
     pub(crate) fn desired(&self) -> MutexGuard<'_, Desired> {
         self.desired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Protects calls and events by these from now on; `None` by nothing. Breakers begin closed.
+    pub fn set_policies(&self, policies: Option<Policies>) {
+        self.policies.store(policies.map(Arc::new));
+    }
+
+    /// What protects calls and events now.
+    pub fn policies(&self) -> Option<Arc<Policies>> {
+        self.policies.load_full()
     }
 
     /// How far the start has come.

@@ -12,23 +12,22 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use bindery_contract::Key;
 use bindery_contract::credit::Credit;
 use bindery_contract::sink::{Delivery, Lanes};
-use bindery_contract::{Key, Nack, panic_text};
-use futures_util::{FutureExt, future, stream};
+use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{Answer, AppConnection, Forward, Refusal};
-use crate::attempts::{Attempts, Next, worth_a_warning};
+use crate::app::AppConnection;
+use crate::attempts::Attempts;
 use crate::component::Component;
 use crate::core::Core;
-use crate::router::Call;
-use crate::status::{Blocked, InputCounters};
+use crate::handover::hand_over;
+use crate::status::InputCounters;
 use crate::worker::WorkerDeathNotice;
 
 /// Control messages only.
@@ -195,7 +194,7 @@ impl Desk {
         let mut forget = Forget { desk: self, queue };
         let mut parcel = first;
         loop {
-            self.deliver(parcel).await;
+            hand_over(self.connection.as_deref(), parcel).await;
             let Some(queue) = &forget.queue else { return };
             let mut queues = self.queues.borrow_mut();
             match queues.get_mut(queue).and_then(VecDeque::pop_front) {
@@ -208,150 +207,5 @@ impl Desk {
                 }
             }
         }
-    }
-
-    /// Tries an event until it is taken, its attempts are used up, or its input stops.
-    async fn deliver(&self, parcel: Parcel) {
-        let Parcel { input, delivery } = parcel;
-        let core = &input.core;
-        let mut attempt: u32 = 0;
-        let mut blocked: Option<Blocked> = None;
-        loop {
-            if let Some(nack) = delivery.refused() {
-                return delivery.nack(nack);
-            }
-            attempt = attempt.saturating_add(1);
-            input.counters.attempted(core.clock.wall());
-            let refusal = match self.attempt(&input, &delivery).await {
-                Ok(answer) => {
-                    input.counters.taken();
-                    return delivery.ack(answer.reply);
-                }
-                Err(refusal) => refusal,
-            };
-            let failures = input.counters.refused();
-            match input.attempts.after(attempt, failures, fastrand::f64()) {
-                Next::Again(wait) => {
-                    let blocked = blocked.get_or_insert_with(|| {
-                        input.counters.block(delivery.key(), core.clock.wall())
-                    });
-                    blocked.update(attempt, &refusal.error);
-                    if worth_a_warning(attempt) {
-                        tracing::warn!(
-                            target: "dapr.runtime.processor.binding",
-                            "binding {}: an event{} was refused {attempt} times and is tried \
-                             again; last: {}",
-                            input.component.name,
-                            delivery.key().map(|key| format!(" of {}", key.as_str())).unwrap_or_default(),
-                            refusal.error,
-                        );
-                    }
-                    tokio::select! {
-                        biased;
-                        () = delivery.stopped() => {}
-                        () = core.clock.sleep(wait) => {}
-                    }
-                }
-                Next::GiveUp(wait) => {
-                    tracing::error!(
-                        target: "dapr.runtime.processor.binding",
-                        "binding {}: the app refused an event: {}",
-                        input.component.name, refusal.error,
-                    );
-                    tokio::select! {
-                        biased;
-                        () = delivery.stopped() => {}
-                        () = core.clock.sleep(wait) => {}
-                    }
-                    return delivery.nack(Nack::Refused(refusal.error));
-                }
-            }
-        }
-    }
-
-    /// One attempt: the app, and then what its answer asks for.
-    async fn attempt(&self, input: &Route, delivery: &Delivery) -> Result<Answer, Refusal> {
-        let Some(connection) = &self.connection else {
-            return Err(Refusal::unreachable("app channel is not initialized"));
-        };
-        let calling = connection.deliver(&input.component.input_name, delivery.event());
-        let answer = match AssertUnwindSafe(calling).catch_unwind().await {
-            Ok(answer) => answer?,
-            Err(panic) => return Err(Refusal::unreachable(panic_text(panic.as_ref()))),
-        };
-        if let Err(error) = forward(input, &answer.forward).await {
-            input.counters.reply_failed();
-            tracing::error!(
-                target: "dapr.runtime.processor.binding",
-                "error executing app response: {error}"
-            );
-            if input.component.delivery.reply_failure_nacks {
-                return Err(Refusal {
-                    error,
-                    status: None,
-                });
-            }
-        }
-        Ok(answer)
-    }
-}
-
-/// Does what the app's answer asks for.
-async fn forward(input: &Route, forward: &Forward) -> Result<(), String> {
-    let (bindings, data, parallel) = match forward {
-        Forward::Nothing => return Ok(()),
-        _ if !input.component.delivery.reply => return Ok(()),
-        Forward::Malformed(problem) => {
-            warn_once(input, problem);
-            return Ok(());
-        }
-        Forward::To {
-            bindings,
-            data,
-            parallel,
-        } => (bindings, data, *parallel),
-    };
-    let table = input.core.table.load();
-    if let Some(unknown) = bindings.iter().find(|binding| table.get(binding).is_none()) {
-        warn_once(
-            input,
-            &format!("\"to\" names {unknown:?}, which is no loaded output binding"),
-        );
-        return Ok(());
-    }
-    let send = |binding: &String| {
-        let call = Call {
-            binding: binding.clone(),
-            operation: "create".into(),
-            data: data.clone(),
-            ..Call::default()
-        };
-        let core = Arc::clone(&input.core);
-        let binding = binding.clone();
-        async move {
-            let outcome = core.invoke(call).await;
-            outcome
-                .map(drop)
-                .map_err(|error| format!("output binding {binding}: {error}"))
-        }
-    };
-    if parallel {
-        let outcomes = future::join_all(bindings.iter().map(send)).await;
-        outcomes.into_iter().collect()
-    } else {
-        for binding in bindings {
-            send(binding).await?;
-        }
-        Ok(())
-    }
-}
-
-fn warn_once(input: &Route, problem: &str) {
-    if input.counters.first_malformed_reply() {
-        tracing::warn!(
-            target: "dapr.runtime.processor.binding",
-            "binding {}: the app's answer is ignored: {problem}. This is said once.",
-            input.component.name,
-        );
     }
 }

@@ -7,14 +7,19 @@ pub mod app;
 mod attempts;
 mod backoff;
 mod binding;
+mod breaker;
+mod call;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod child;
 mod component;
 mod core;
+mod dead_letter;
 mod delivery;
+mod handover;
 pub mod lane;
 mod life;
+mod policy;
 mod pulse;
 mod report;
 mod router;
@@ -25,13 +30,15 @@ mod table;
 mod watchdog;
 mod worker;
 
+pub use self::breaker::{Breaker, BreakerSettings, BreakerState, Counts, Refused, Trip};
+pub use self::call::{Call, CallError};
 #[cfg(feature = "chaos")]
 pub use self::chaos::Victim;
 pub use self::component::{Component, DeliveryOptions, SettingsSource};
 pub use self::core::{Core, Limits, Progress};
 pub use self::life::FailureClass;
+pub use self::policy::{Directions, Policies, Policy, PolicyCounts, Retry, Rules};
 pub use self::pulse::{ComponentId, Pulse};
-pub use self::router::{Call, CallError};
 pub use self::runtime::{InputStarter, Runtime, RuntimeConfig};
 pub use self::status::{
     BlockedEvent, ComponentStatus, InputCounters, InputStatus, SideStatus, StatusBoard,

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bindery_contract::{
-    Deadline, DynOutput, Instant, Invocation, InvokeError, Metadata, OpenError, Placement,
-    ReplicaContext, Reply, Sent, panic_text,
+    Deadline, DynOutput, Instant, Invocation, InvokeError, OpenError, Placement, ReplicaContext,
+    Reply, Sent, panic_text,
 };
-use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{OnceCell, oneshot};
 
+use crate::call::{Call, CallError};
 use crate::core::Core;
 use crate::life::{Failure, FailureClass};
 use crate::pulse::watched;
@@ -30,73 +30,9 @@ use crate::worker::{RouterAddr, Seat, Worker};
 /// How long a replica must have lived before a panic in it replaces it.
 const REPLACE_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// A call of an output, before it is known whether there is one.
-#[derive(Clone, Debug, Default)]
-pub struct Call {
-    /// The component's name.
-    pub binding: String,
-    /// What it shall do; compared exactly.
-    pub operation: String,
-    /// The payload.
-    pub data: Bytes,
-    /// Per-call metadata.
-    pub metadata: Metadata,
-    /// When the caller stops waiting, if it said so.
-    pub deadline: Option<Instant>,
-}
-
-/// Why a call failed. The wording is what the API shows (runtime §1.1.2).
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The call names no operation.
-    #[error("operation field is missing from request")]
-    NoOperation,
-    /// There is no such output.
-    #[error("couldn't find output binding {0}")]
-    NotFound(String),
-    /// The output does not offer the operation.
-    #[error(
-        "binding {binding} does not support operation {operation}. supported operations:{}",
-        .supported.join(" ")
-    )]
-    Unsupported {
-        /// The component's name.
-        binding: String,
-        /// What was asked for.
-        operation: String,
-        /// What it offers.
-        supported: Vec<&'static str>,
-    },
-    /// The output is not running, and did not come back in time.
-    #[error("{0}")]
-    Away(Arc<str>),
-    /// The output failed.
-    #[error("{0}")]
-    Failed(InvokeError),
-    /// The output panicked.
-    #[error("the binding {0}")]
-    Panicked(String),
-    /// Too many calls are waiting.
-    #[error("too many calls are waiting; try again")]
-    Overloaded,
-    /// The router died with the call in its mailbox.
-    #[error("the call was lost before it reached the binding; it can be sent again")]
-    Lost,
-    /// The runtime is shutting down.
-    #[error("the runtime is shutting down")]
-    Closed,
-}
-
 impl Core {
-    /// Calls an output. On a worker's thread the call stays there; from any other thread it goes
-    /// to one of the workers.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn invoke(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
-        if call.operation.is_empty() {
-            return Err(CallError::NoOperation);
-        }
+    /// Gives a call to a router, and waits for what becomes of it.
+    pub(crate) async fn dispatch(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
         let (reply, answer) = oneshot::channel();
         self.send(Dispatch {
             call,

@@ -65,6 +65,18 @@ pub struct SideStatus {
     pub input: Option<InputStatus>,
 }
 
+impl SideStatus {
+    /// Its state, as people see it: it runs and is `Degraded` all the same while an event that
+    /// nothing may take blocks those behind it.
+    pub fn shown_state(&self) -> &'static str {
+        let is_stuck = |input: &InputStatus| input.counters.is_stuck();
+        match self.state {
+            "Running" if self.input.as_ref().is_some_and(is_stuck) => "Degraded",
+            state => state,
+        }
+    }
+}
+
 /// What is known of an input's events.
 #[derive(Clone, Debug)]
 pub struct InputStatus {
@@ -81,6 +93,7 @@ pub struct InputCounters {
     taken: AtomicU64,
     refused: AtomicU64,
     reply_failures: AtomicU64,
+    buried: AtomicU64,
     last_event_millis: AtomicU64,
     in_a_row: AtomicU32,
     malformed_reply: AtomicBool,
@@ -98,6 +111,9 @@ pub struct BlockedEvent {
     pub attempts: u32,
     /// The app's last answer.
     pub error: String,
+    /// Whether its attempts are used up and nothing may take it: it is tried on, and only a dead
+    /// letter would help.
+    pub used_up: bool,
 }
 
 impl InputCounters {
@@ -121,6 +137,11 @@ impl InputCounters {
         self.reply_failures.load(Ordering::Relaxed)
     }
 
+    /// How many events went to the dead letter.
+    pub fn buried_count(&self) -> u64 {
+        self.buried.load(Ordering::Relaxed)
+    }
+
     /// When an event was last given to the app.
     pub fn last_event(&self) -> Option<SystemTime> {
         match self.last_event_millis.load(Ordering::Relaxed) {
@@ -132,6 +153,10 @@ impl InputCounters {
     /// The events that the app keeps refusing, the oldest first.
     pub fn blocked(&self) -> Vec<BlockedEvent> {
         self.lock().values().cloned().collect()
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.lock().values().any(|event| event.used_up)
     }
 
     pub(crate) fn attempted(&self, wall: SystemTime) {
@@ -164,6 +189,11 @@ impl InputCounters {
         self.reply_failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn buried(&self) {
+        self.buried.fetch_add(1, Ordering::Relaxed);
+        self.in_a_row.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn first_malformed_reply(&self) -> bool {
         !self.malformed_reply.swap(true, Ordering::Relaxed)
     }
@@ -180,6 +210,7 @@ impl InputCounters {
                 since,
                 attempts: 0,
                 error: String::new(),
+                used_up: false,
             },
         );
         Blocked {
@@ -201,11 +232,23 @@ pub(crate) struct Blocked {
 
 impl Blocked {
     pub(crate) fn update(&mut self, attempts: u32, error: &str) {
-        if let Some(event) = self.counters.lock().get_mut(&self.number) {
-            event.attempts = attempts;
-            event.error.clear();
-            event.error.push_str(error);
-        }
+        self.set(attempts, error, false);
+    }
+
+    /// Says that its attempts are used up; returns whether that is new.
+    pub(crate) fn used_up(&mut self, attempts: u32, error: &str) -> bool {
+        !self.set(attempts, error, true)
+    }
+
+    fn set(&mut self, attempts: u32, error: &str, used_up: bool) -> bool {
+        let mut blocked = self.counters.lock();
+        let Some(event) = blocked.get_mut(&self.number) else {
+            return used_up;
+        };
+        event.attempts = attempts;
+        event.error.clear();
+        event.error.push_str(error);
+        std::mem::replace(&mut event.used_up, used_up)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
 use bindery_actors::Core;
 use bindery_contract::settings::Secret;
 use subtle::ConstantTimeEq;
@@ -15,7 +16,7 @@ use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
 use super::trace::TraceContext;
 use super::{body, reply};
-use crate::resources::Listed;
+use crate::resources::Inventory;
 use crate::sidecar::{Ready, ShutdownRequest};
 
 /// What the API is set up with.
@@ -27,7 +28,7 @@ pub struct ApiConfig {
     /// How the app is reached.
     pub app: AppConnection,
     /// What is listed in the metadata besides the bindings.
-    pub listed: Vec<Listed>,
+    pub inventory: Inventory,
     /// `DAPR_API_TOKEN`.
     pub token: Option<Secret>,
     /// `--max-body-size`; `None` is no limit.
@@ -56,7 +57,7 @@ impl Api {
             facts: Facts {
                 app_id: config.app_id,
                 app: config.app,
-                listed: config.listed,
+                inventory: ArcSwap::from_pointee(config.inventory),
                 extended: Mutex::new(BTreeMap::new()),
             },
             token: config.token,

@@ -1,4 +1,5 @@
-//! Reading a request's body: within the limit, and into a call.
+//! Reading a request's body: within the limit, and into a call. Public, so that a host with routes
+//! of its own reads a body as the API does.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 
 /// Why a body cannot be used; all of it is a 400 (runtime §1.1.2).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BodyError {
+pub enum BodyError {
     /// Longer than `--max-body-size`.
     TooLarge(usize),
     /// The client broke off.
@@ -69,7 +70,10 @@ pub(super) async fn read(
 /// Reads a call out of a body: a JSON object with `operation`, `data` and `metadata`. Member
 /// names are compared without case, unknown ones ignored, of doubled ones the later wins (the
 /// metadata of all of them is merged); what follows the first JSON value is ignored.
-pub(super) fn parse(binding: String, body: &Bytes) -> Result<Call, BodyError> {
+///
+/// # Errors
+/// When it is not that.
+pub fn parse(binding: String, body: &Bytes) -> Result<Call, BodyError> {
     let malformed = |error: serde_json::Error| BodyError::Malformed(describe(&error));
     // Text that is not UTF-8 is mended as the reference mends it; only then is it copied.
     let mended;

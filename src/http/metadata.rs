@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use bindery_actors::{Core, SideStatus};
 use serde::Serialize;
 
-use crate::resources::Listed;
+use crate::resources::Inventory;
 
 /// The reference's version that our behaviour follows.
 pub(crate) const DAPR_VERSION: &str = "1.18.3";
@@ -32,7 +33,7 @@ pub struct AppConnection {
 pub(super) struct Facts {
     pub(super) app_id: String,
     pub(super) app: AppConnection,
-    pub(super) listed: Vec<Listed>,
+    pub(super) inventory: ArcSwap<Inventory>,
     pub(super) extended: Mutex<BTreeMap<String, String>>,
 }
 
@@ -45,6 +46,8 @@ struct Metadata<'a> {
     extended: BTreeMap<String, String>,
     app_connection_properties: &'a AppConnection,
     actor_runtime: ActorRuntime,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resiliencies: Vec<Named<'a>>,
     /// Our addition: how each binding is.
     bindings: Vec<Binding>,
 }
@@ -58,6 +61,11 @@ struct Component {
     version: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     capabilities: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -100,6 +108,7 @@ struct Events {
     last_event: Option<String>,
     taken: u64,
     refused: u64,
+    dead_letters: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocked: Vec<Blocked>,
 }
@@ -112,6 +121,8 @@ struct Blocked {
     since: String,
     attempts: u32,
     error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 impl Facts {
@@ -124,7 +135,8 @@ impl Facts {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         extended.insert("daprRuntimeVersion".into(), DAPR_VERSION.into());
-        let listed = self.listed.iter().map(|listed| Component {
+        let inventory = self.inventory.load();
+        let listed = inventory.listed.iter().map(|listed| Component {
             name: listed.name.clone(),
             type_name: listed.type_name.clone(),
             version: listed.version.clone(),
@@ -147,6 +159,11 @@ impl Facts {
                 host_ready: false,
                 placement: "placement: disconnected",
             },
+            resiliencies: inventory
+                .resiliencies
+                .iter()
+                .map(|name| Named { name })
+                .collect(),
             bindings: status
                 .iter()
                 .map(|component| Binding {
@@ -171,7 +188,7 @@ fn capability(side: &SideStatus) -> &'static str {
 fn side(side: &SideStatus) -> Side {
     Side {
         direction: side.role.as_str(),
-        state: side.state,
+        state: side.shown_state(),
         since: rfc3339(side.since),
         last_error: side.last_error.as_ref().map(ToString::to_string),
         next_try: side.next_try.map(rfc3339),
@@ -182,6 +199,7 @@ fn side(side: &SideStatus) -> Side {
             last_event: input.counters.last_event().map(rfc3339),
             taken: input.counters.taken_count(),
             refused: input.counters.refused_count(),
+            dead_letters: input.counters.buried_count(),
             blocked: input
                 .counters
                 .blocked()
@@ -191,6 +209,10 @@ fn side(side: &SideStatus) -> Side {
                     since: rfc3339(blocked.since),
                     attempts: blocked.attempts,
                     error: blocked.error,
+                    hint: blocked.used_up.then_some(
+                        "the attempts are used up and its source cannot pass it: set \
+                         spec.delivery.deadLetter",
+                    ),
                 })
                 .collect(),
         }),

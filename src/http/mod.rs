@@ -4,7 +4,7 @@
 //! bottom. The others are its steps.
 
 mod api;
-mod body;
+pub mod body;
 mod metadata;
 mod path;
 mod reply;

@@ -6,22 +6,32 @@ use bindery_contract::Order;
 use super::yaml::{Node, Position, Value};
 
 /// What can stand there, for whoever got it wrong.
-pub(super) const HINT: &str = "maxInFlight is 1 to 65536, maxAttempts 0 or more, order source, key \
-                               or none, reply on or off, replyFailure log or nack";
+pub(super) const HINT: &str = "maxInFlight is 1 to 65536, maxAttempts 0 or more, deadLetter the \
+                               name of an output, order source, key or none, reply on or off, \
+                               replyFailure log or nack";
 
-/// Reads all of it. What is wrong comes back with its key and its place.
-pub(super) fn options(
-    document: &Node,
-    delivery: Option<&Node>,
-) -> (DeliveryOptions, Vec<(String, Position, String)>) {
-    let mut options = DeliveryOptions::default();
-    let mut wrong = Vec::new();
+/// What was read.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) options: DeliveryOptions,
+    /// Where the name of the dead letter stands.
+    pub(super) dead_letter_at: Option<Position>,
+    /// What is wrong, with its key and its place.
+    pub(super) wrong: Vec<(String, Position, String)>,
+}
+
+/// Reads all of it.
+pub(super) fn read(document: &Node, delivery: Option<&Node>) -> Read {
+    let mut read = Read::default();
     for (key, node) in settings(document, delivery) {
-        if let Err(problem) = set(&mut options, &key, node) {
-            wrong.push((key, node.at, problem));
+        if key == "deadLetter" {
+            read.dead_letter_at = Some(node.at);
+        }
+        if let Err(problem) = set(&mut read.options, &key, node) {
+            read.wrong.push((key, node.at, problem));
         }
     }
-    (options, wrong)
+    read
 }
 
 /// What `spec.delivery` says, and the annotations `bindery.io/max-in-flight` and so on, because
@@ -96,10 +106,11 @@ fn set(options: &mut DeliveryOptions, key: &str, node: &Node) -> Result<(), Stri
                 _ => return Err(one_of(&["log", "nack"])),
             }
         }
-        "deadLetter" => return Err("dead letters are not supported yet".into()),
+        "deadLetter" => options.dead_letter = Some(text).filter(|name| !name.is_empty()),
         _ => {
             return Err(String::from(
-                "is not known; there are maxInFlight, maxAttempts, order, reply and replyFailure",
+                "is not known; there are maxInFlight, maxAttempts, deadLetter, order, reply and \
+                 replyFailure",
             ));
         }
     }

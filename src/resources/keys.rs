@@ -59,15 +59,29 @@ pub(super) fn unknown(document: &Node, file: &Arc<Path>, component: &str) -> Vec
         collect(Some(item), ITEM, &mut found);
         collect(item.get("secretKeyRef"), SECRET, &mut found);
     }
-    let finding = |(named, known): (&Named, &[&str])| {
-        let problem = format!("the key {:?} means nothing here and is ignored", named.name);
-        let finding = Finding::in_file(file, problem).at(named.at).of(component);
-        finding.hint(match nearest(&named.name, known) {
-            Some(name) => format!("did you mean \"{name}\"?"),
-            None => format!("there are {}", known[..known.len().min(6)].join(", ")),
-        })
-    };
+    let finding = |(named, known)| meaningless(named, known, file).of(component);
     found.into_iter().map(finding).collect()
+}
+
+/// The keys of one map that mean nothing.
+pub(super) fn unknown_keys(
+    node: Option<&Node>,
+    known: &'static [&'static str],
+    file: &Arc<Path>,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    collect(node, known, &mut found);
+    let finding = |(named, known)| meaningless(named, known, file);
+    found.into_iter().map(finding).collect()
+}
+
+fn meaningless(named: &Named, known: &[&str], file: &Arc<Path>) -> Finding {
+    let problem = format!("the key {:?} means nothing here and is ignored", named.name);
+    let finding = Finding::in_file(file, problem).at(named.at);
+    finding.hint(match nearest(&named.name, known) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => format!("there are {}", known[..known.len().min(6)].join(", ")),
+    })
 }
 
 fn collect<'a>(
@@ -123,7 +137,7 @@ pub(super) fn lookalike(document: &Node, file: &Arc<Path>) -> Option<Finding> {
 }
 
 /// The name that is nearest, if it is near enough to be meant.
-fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     names
         .iter()

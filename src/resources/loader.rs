@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bindery_actors::app::InputName;
 use bindery_actors::{Component, ComponentId};
 use bindery_contract::settings::{Field, Properties};
-use bindery_contract::{Registration, Role};
+use bindery_contract::{Registration, Role, Source};
 
 use super::error::{Finding, LoadError};
 use super::manifest::{self, Manifest};
 use super::secrets::{SecretStore, SecretStores};
 use super::values::{ManifestSettings, Surroundings};
 use super::yaml;
-use super::{Inspection, Listed, Resources, keys};
+use super::{Inspection, Listed, Resources, keys, resiliency};
 use crate::catalogue::{Catalogue, Lookup};
 
 /// Which documents count.
@@ -23,6 +23,26 @@ pub enum Scope {
     App,
     /// All of them, whatever app and namespace they are for.
     All,
+}
+
+/// Where resources are.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A file, or a folder with YAML files directly in it.
+    Path(PathBuf),
+    /// A text of YAML documents, as the bytes of a file would be.
+    Text {
+        /// What findings call it.
+        name: PathBuf,
+        /// The text.
+        text: Vec<u8>,
+    },
+}
+
+/// A file to be read, or one that was.
+enum File {
+    Path(Arc<Path>),
+    Text(Arc<Path>, Vec<u8>),
 }
 
 /// Loads all folders, and what is written in code, for a sidecar.
@@ -49,22 +69,22 @@ pub fn load(
     }
 }
 
-/// Looks at files and folders without an end at the first mistake.
+/// Looks at files, folders and texts without an end at the first mistake.
 ///
 /// # Errors
 /// A path that cannot be read.
 pub fn inspect(
-    paths: &[PathBuf],
+    places: Vec<Place>,
     catalogue: &Catalogue,
     surroundings: &Surroundings,
     scope: Scope,
 ) -> Result<Inspection, LoadError> {
     let mut files = Vec::new();
-    for path in paths {
-        if path.is_file() {
-            files.push(Arc::from(path.clone()));
-        } else {
-            files.extend(yaml_files(path)?);
+    for place in places {
+        match place {
+            Place::Text { name, text } => files.push(File::Text(Arc::from(name), text)),
+            Place::Path(path) if path.is_file() => files.push(File::Path(Arc::from(path))),
+            Place::Path(folder) => files.extend(yaml_files(&folder)?),
         }
     }
     Ok(inspect_files(
@@ -77,7 +97,7 @@ pub fn inspect(
 }
 
 fn inspect_files(
-    files: Vec<Arc<Path>>,
+    files: Vec<File>,
     code: Vec<Manifest>,
     catalogue: &Catalogue,
     surroundings: &Surroundings,
@@ -94,7 +114,7 @@ fn inspect_files(
     };
     let mut manifests = Vec::new();
     for file in files {
-        loader.read_file(&file, &mut manifests);
+        loader.read_file(file, &mut manifests);
     }
     for manifest in code {
         if let Some(first) = manifests.iter().find(|first| first.name == manifest.name) {
@@ -104,12 +124,16 @@ fn inspect_files(
             manifests.push(manifest);
         }
     }
+    let names: Vec<String> = manifests.iter().map(|one| one.name.clone()).collect();
     loader.build(manifests);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let dangling = loader.inspection.resources.resiliency.dangling(&names);
+    loader.warn_all(dangling);
     loader.inspection
 }
 
 /// The YAML files directly in a folder, in the order of their names.
-fn yaml_files(folder: &Path) -> Result<Vec<Arc<Path>>, LoadError> {
+fn yaml_files(folder: &Path) -> Result<Vec<File>, LoadError> {
     let error = |source: &std::io::Error| LoadError::Folder {
         path: folder.to_owned(),
         reason: match source.kind() {
@@ -117,7 +141,7 @@ fn yaml_files(folder: &Path) -> Result<Vec<Arc<Path>>, LoadError> {
             _ => source.to_string(),
         },
     };
-    let mut files = Vec::new();
+    let mut files: Vec<Arc<Path>> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|source| error(&source))? {
         let path = entry.map_err(|source| error(&source))?.path();
         if !path.is_file() {
@@ -135,7 +159,7 @@ fn yaml_files(folder: &Path) -> Result<Vec<Arc<Path>>, LoadError> {
         }
     }
     files.sort();
-    Ok(files)
+    Ok(files.into_iter().map(File::Path).collect())
 }
 
 struct Loader<'a> {
@@ -147,27 +171,29 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     /// Adds the components of one file that concern this app.
-    fn read_file(&mut self, file: &Arc<Path>, accepted: &mut Vec<Manifest>) {
-        let text = match std::fs::read(file) {
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(_) => {
-                    let finding = Finding::in_file(file, "is not UTF-8 text");
-                    return self.error(finding.hint("save the file as UTF-8"));
-                }
+    fn read_file(&mut self, file: File, accepted: &mut Vec<Manifest>) {
+        let (file, bytes) = match file {
+            File::Text(name, text) => (name, text),
+            File::Path(path) => match std::fs::read(&path) {
+                Ok(bytes) => (path, bytes),
+                Err(source) => return self.error(Finding::in_file(&path, source)),
             },
-            Err(source) => return self.error(Finding::in_file(file, source)),
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
+            let finding = Finding::in_file(&file, "is not UTF-8 text");
+            return self.error(finding.hint("save the file as UTF-8"));
         };
         for document in yaml::documents(&text) {
             let read = yaml::parse(&document).map_err(|error| {
-                let finding = Finding::in_file(file, &error).at(error.at);
+                let finding = Finding::in_file(&file, &error).at(error.at);
                 finding.hint(error.hint())
             });
-            match read.and_then(|node| self.read_document(file, &node, accepted)) {
+            match read.and_then(|node| self.read_document(&file, &node, accepted)) {
                 Ok(()) => {}
                 Err(finding) => self.error(finding),
             }
         }
+        self.inspection.texts.insert(file, text);
     }
 
     fn read_document(
@@ -176,6 +202,10 @@ impl Loader<'_> {
         node: &yaml::Node,
         accepted: &mut Vec<Manifest>,
     ) -> Result<(), Finding> {
+        if resiliency::is_resiliency(node) {
+            self.read_resiliency(file, node);
+            return Ok(());
+        }
         let Some(header) = manifest::header(node, file)? else {
             self.warn_all(keys::lookalike(node, file));
             return Ok(());
@@ -188,9 +218,7 @@ impl Loader<'_> {
         if let Some(first) = self.namesake(&header, accepted) {
             return Err(duplicate(file, &header.name, first).at(header.at));
         }
-        let app = &self.surroundings.app_id;
-        let is_for = |scopes: &[String]| scopes.is_empty() || scopes.contains(app);
-        if self.scope == Scope::App && !is_for(&header.scopes) {
+        if !self.is_for_us(&header.scopes) {
             return Ok(());
         }
         let name = header.name.clone();
@@ -200,6 +228,23 @@ impl Loader<'_> {
             Err(errors) => self.inspection.errors.extend(errors),
         }
         Ok(())
+    }
+
+    /// Policies, unless they are for other apps. What is wrong with them keeps nothing from
+    /// starting (runtime §4.1).
+    fn read_resiliency(&mut self, file: &Arc<Path>, node: &yaml::Node) {
+        if !self.is_for_us(&manifest::scopes(node)) {
+            return;
+        }
+        let resources = &mut self.inspection.resources;
+        let (wrong, odd) = resources.resiliency.read(node, file);
+        resources.mistakes.extend(wrong);
+        resources.warnings.extend(odd);
+    }
+
+    fn is_for_us(&self, scopes: &[String]) -> bool {
+        let app = &self.surroundings.app_id;
+        self.scope == Scope::All || scopes.is_empty() || scopes.contains(app)
     }
 
     /// A component of the same name that was accepted. Where all apps count, two of one name are
@@ -261,16 +306,81 @@ impl Loader<'_> {
             }
         }
         let stores = Arc::new(opened);
-        for manifest in others {
-            let manifest = Arc::new(manifest);
-            match self.component(&manifest, &stores) {
+        let others: Vec<Arc<Manifest>> = others.into_iter().map(Arc::new).collect();
+        for manifest in &others {
+            match self.component(manifest, &stores) {
                 Ok(component) => self.inspection.resources.components.extend(component),
                 Err(errors) => {
                     for error in errors {
-                        self.refuse(&manifest, error);
+                        self.refuse(manifest, error);
                     }
                 }
             }
+        }
+        for manifest in &others {
+            self.check_dead_letter(manifest, &others);
+        }
+    }
+
+    /// An event must not find out that its dead letter does not exist.
+    fn check_dead_letter(&mut self, manifest: &Manifest, all: &[Arc<Manifest>]) {
+        let Some(name) = &manifest.delivery.dead_letter else {
+            return;
+        };
+        let components = &self.inspection.resources.components;
+        let find = |name: &str| components.iter().find(|one| *one.name == *name);
+        let about = |problem: String| {
+            let at = manifest.dead_letter_at.unwrap_or(manifest.type_at);
+            let finding = Finding::in_file(&manifest.file, problem).at(at);
+            finding.of(&manifest.name).key("delivery.deadLetter")
+        };
+        let takes_letters = |one: &Component| {
+            let mut operations = one.registration.operations.iter();
+            one.roles.contains(&Role::Output) && operations.any(|one| one.name == "create")
+        };
+        match find(name) {
+            Some(output) if takes_letters(output) => {}
+            Some(output) => {
+                let display = output.display();
+                let finding = about(format!("{display} has no output with the operation create"));
+                let hint = "name an output that has, such as bindings.localstorage or a queue";
+                return self.refuse(manifest, finding.hint(hint));
+            }
+            // What is wrong with it is told already.
+            None if all.iter().any(|one| one.name == *name) => return,
+            None => {
+                let names: Vec<&str> = components
+                    .iter()
+                    .filter(|one| takes_letters(one))
+                    .map(|one| &*one.name)
+                    .collect();
+                let finding = about(format!("no output is named {name:?}"));
+                let finding = match keys::nearest(name, &names) {
+                    Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+                    None if names.is_empty() => finding.hint("add a component for it"),
+                    None => finding.hint(format!("there are {}", names.join(", "))),
+                };
+                return self.refuse(manifest, finding);
+            }
+        }
+        let is_log = find(&manifest.name)
+            .is_some_and(|component| component.registration.input == Some(Source::Log));
+        let names = manifest
+            .items
+            .iter()
+            .map(|item| item.name.to_ascii_lowercase());
+        let is_bounded = manifest.delivery.max_attempts > 0
+            || names.into_iter().any(|name| name.ends_with("maxretries"))
+            || self
+                .inspection
+                .resources
+                .resiliency
+                .bounds_attempts(&manifest.name);
+        if is_log && !is_bounded {
+            let problem = "it never gets an event, because nothing ends their attempts";
+            let hint = "set spec.delivery.maxAttempts, or a retry policy with maxRetries";
+            let finding = about(problem.into()).hint(hint);
+            self.warn_all([finding]);
         }
     }
 

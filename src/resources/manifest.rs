@@ -49,6 +49,8 @@ pub struct Manifest {
     pub init_timeout: Duration,
     /// `spec.delivery`, and the annotations that mean the same.
     pub delivery: DeliveryOptions,
+    /// Where the name of its dead letter stands.
+    pub dead_letter_at: Option<Position>,
 }
 
 /// One item of `spec.metadata`.
@@ -146,7 +148,7 @@ pub fn header(document: &Node, file: &Arc<Path>) -> Result<Option<Header>, Findi
         namespace: metadata
             .and_then(|metadata| metadata.get("namespace"))
             .and_then(Node::scalar),
-        scopes: texts(document.get("scopes")).unwrap_or_default(),
+        scopes: scopes(document),
     }))
 }
 
@@ -190,8 +192,8 @@ pub fn manifest(
             }
         }
     }
-    let (delivery, wrong) = delivery::options(document, field("delivery"));
-    for (key, at, problem) in wrong {
+    let read = delivery::read(document, field("delivery"));
+    for (key, at, problem) in read.wrong {
         let finding = about(at, problem, delivery::HINT);
         errors.push(finding.key(format!("delivery.{key}")));
     }
@@ -218,7 +220,8 @@ pub fn manifest(
             .and_then(Node::scalar)
             .is_some_and(|text| truthy(&text)),
         init_timeout,
-        delivery,
+        delivery: read.options,
+        dead_letter_at: read.dead_letter_at,
         name: header.name,
         namespace: header.namespace,
         scopes: header.scopes,
@@ -282,8 +285,11 @@ fn value_text(node: &Node) -> String {
     node.scalar().unwrap_or_else(|| node.to_json().to_string())
 }
 
-fn texts(node: Option<&Node>) -> Option<Vec<String>> {
-    Some(node?.items()?.iter().filter_map(Node::scalar).collect())
+/// The app ids that a document is for; none means all.
+pub fn scopes(document: &Node) -> Vec<String> {
+    let items = document.get("scopes").and_then(Node::items);
+    let items = items.unwrap_or_default().iter();
+    items.filter_map(Node::scalar).collect()
 }
 
 impl Manifest {

@@ -8,16 +8,23 @@ mod error;
 mod keys;
 mod loader;
 mod manifest;
+mod resiliency;
 mod secrets;
+mod trip;
 mod values;
 mod yaml;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use bindery_actors::Component;
 
 pub use self::error::{Finding, LoadError};
-pub use self::loader::{Scope, inspect, load};
+pub use self::loader::{Place, Scope, inspect, load};
 pub(crate) use self::manifest::INIT_TIMEOUT;
 pub use self::manifest::{Item, ItemSource, Manifest, clean_path};
+pub use self::resiliency::Resiliency;
 pub use self::secrets::{SecretError, SecretStore, SecretStores};
 pub use self::values::{Env, ManifestSettings, Surroundings};
 pub use self::yaml::Position;
@@ -27,10 +34,33 @@ pub use self::yaml::Position;
 pub struct Resources {
     /// The bindings, in the order of their files.
     pub components: Vec<Component>,
-    /// What else is listed in the metadata: the secret stores, first.
+    /// What protects their calls and events.
+    pub resiliency: Resiliency,
+    /// The secret stores, which the metadata lists first.
     pub listed: Vec<Listed>,
+    /// What is wrong and keeps nothing from starting: parts of policies.
+    pub mistakes: Vec<Finding>,
     /// What is no error and probably a mistake all the same.
     pub warnings: Vec<Finding>,
+}
+
+impl Resources {
+    /// What the metadata lists besides the bindings.
+    pub fn inventory(&self) -> Inventory {
+        Inventory {
+            listed: self.listed.clone(),
+            resiliencies: self.resiliency.names.clone(),
+        }
+    }
+}
+
+/// What the metadata lists besides the bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Components of other kinds.
+    pub listed: Vec<Listed>,
+    /// The names of the Resiliency documents.
+    pub resiliencies: Vec<String>,
 }
 
 /// A component that is no binding and is listed all the same.
@@ -57,4 +87,6 @@ pub struct Inspection {
     pub ignored: Vec<Finding>,
     /// How many files were looked at.
     pub files: usize,
+    /// Their texts, so that findings can be shown with their lines.
+    pub texts: HashMap<Arc<Path>, String>,
 }

@@ -42,6 +42,7 @@ impl Component {
                 ignore_errors: false,
                 init_timeout: crate::resources::INIT_TIMEOUT,
                 delivery: DeliveryOptions::default(),
+                dead_letter_at: None,
             },
         }
     }

@@ -143,12 +143,13 @@ impl Control {
             core: Arc::clone(runtime.core()),
             app_id: config.app_id.clone(),
             app: app_connection(app.as_ref()),
-            listed: resources.listed,
+            inventory: resources.inventory(),
             token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
             max_body: config.max_body,
             ready: ready.clone(),
             shutdown,
         }));
+        runtime.core().set_policies(resources.resiliency.policies());
         runtime.load(resources.components);
         // Before anybody can call: a name that is not known yet would be an error.
         runtime.loaded().await;
@@ -270,6 +271,15 @@ fn load(
         env: config.env.clone(),
     };
     let resources = resources::load(&config.resources, components, catalogue, &surroundings)?;
+    for mistake in &resources.mistakes {
+        tracing::error!(target: "dapr.runtime.resiliency", "{mistake}");
+    }
+    for name in &resources.resiliency.names {
+        tracing::info!(
+            target: "dapr.runtime.resiliency",
+            "Loading Resiliency configuration: {name}"
+        );
+    }
     for warning in &resources.warnings {
         tracing::warn!(target: "dapr.runtime.loader", "{warning}");
     }

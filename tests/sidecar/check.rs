@@ -4,8 +4,9 @@
 //! With `BLESS=1` in the environment the texts are written anew, to be read before they are
 //! committed.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::{binary, resources};
 
@@ -114,6 +115,37 @@ fn a_path_that_is_not_there_is_a_mistake_of_the_command_line() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(said, "error: nowhere: no such file or directory\n");
     assert_eq!(check(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_dash_is_standard_input() {
+    let check_text = |yaml: &[u8], arguments: &[&str]| {
+        let mut child = Command::new(binary())
+            .arg("check")
+            .args(arguments)
+            .current_dir(folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(yaml).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let wrong = std::fs::read(folder().join("bad-number.yaml")).unwrap();
+    let golden = std::fs::read_to_string(folder().join("bad-number.txt")).unwrap();
+    let output = check_text(&wrong, &["-"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output), golden.replace("bad-number.yaml", "<stdin>"));
+
+    let well = std::fs::read(folder().join("well.yaml")).unwrap();
+    let both = check_text(&well, &["bad-boolean.yaml", "-"]);
+    assert!(
+        text(&both).contains("2 files, 2 usable components"),
+        "{}",
+        text(&both)
+    );
+    let output = check_text(b"\xff", &["-"]);
+    assert!(text(&output).starts_with("<stdin>: error: is not UTF-8 text"));
 }
 
 #[test]

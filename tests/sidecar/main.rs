@@ -7,6 +7,7 @@ mod command_line;
 mod demo;
 mod docs;
 mod http_api;
+mod resiliency;
 mod resources;
 mod support;
 mod tools;

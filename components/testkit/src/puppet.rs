@@ -11,9 +11,11 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use bindery_contract::acks::{Concurrent, InOrder, Progress};
 use bindery_contract::settings::Properties;
 use bindery_contract::{
-    Ack, Binding, Deadline, Event, EventSink, Input, Invocation, InvokeError, Key, OpenContext,
-    OpenError, Opened, Operation, Output, ReadError, Registration, Reply, Sent, Source,
+    Ack, Binding, Deadline, Event, EventSink, Input, Invocation, InvokeError, Key, Metadata,
+    OpenContext, OpenError, Opened, Operation, Output, ReadError, Registration, Reply, Sent,
+    Source,
 };
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 /// What a puppet does when it is opened, read from, or called.
@@ -38,6 +40,8 @@ pub enum Act {
     Disconnected(&'static str),
     /// This request is wrong.
     Reject(&'static str),
+    /// It fails, and may succeed another time.
+    Fail(&'static str),
 }
 
 /// A gate that a blocked thread waits at.
@@ -74,7 +78,9 @@ struct Shared {
     calling: Mutex<VecDeque<Act>>,
     opened: AtomicUsize,
     readers: AtomicUsize,
+    readers_gone: AtomicUsize,
     calls: AtomicUsize,
+    called: Mutex<Vec<(Bytes, Metadata)>>,
     closed: AtomicUsize,
     events: Mutex<Events>,
     emitted: Notify,
@@ -176,9 +182,19 @@ impl Strings {
         self.0.readers.load(Ordering::SeqCst)
     }
 
+    /// How many inputs were dropped, in whatever way they ended.
+    pub fn readers_gone(&self) -> usize {
+        self.0.readers_gone.load(Ordering::SeqCst)
+    }
+
     /// How many calls have reached it.
     pub fn calls(&self) -> usize {
         self.0.calls.load(Ordering::SeqCst)
+    }
+
+    /// Every call's data and metadata, in the order in which they came.
+    pub fn called(&self) -> Vec<(Bytes, Metadata)> {
+        lock(&self.0.called).clone()
     }
 
     /// How often a side of it was closed.
@@ -311,8 +327,11 @@ struct Caller {
 impl Output for Caller {
     async fn invoke(&self, call: Invocation) -> Result<Option<Reply>, InvokeError> {
         self.shared.calls.fetch_add(1, Ordering::SeqCst);
+        let heard = (call.data.clone(), call.metadata.clone());
+        lock(&self.shared.called).push(heard);
         match next(&self.shared.calling) {
             Act::Reject(why) => return Err(InvokeError::bad_request(why)),
+            Act::Fail(why) => return Err(InvokeError::failed(why)),
             Act::Disconnected(why) => return Err(InvokeError::disconnected(why, Sent::No)),
             act => perform(act, &self.cx).await,
         }
@@ -349,6 +368,12 @@ impl Input for Reader {
 
     async fn close(&mut self, _: Deadline) {
         self.shared.closed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.readers_gone.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -3,12 +3,16 @@
 mod connect;
 mod show;
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::show::Format;
 use crate::catalogue::Catalogue;
-use crate::resources::{self, Env, Inspection, LoadError, Scope, Surroundings};
+use crate::resources::{self, Env, Inspection, LoadError, Place, Scope, Surroundings};
+
+/// What findings call standard input.
+const STDIN: &str = "<stdin>";
 
 /// Arguments of `bindery check`.
 #[derive(clap::Args, Debug)]
@@ -16,12 +20,14 @@ use crate::resources::{self, Env, Inspection, LoadError, Scope, Surroundings};
 Examples:
   bindery check ./components
   bindery check --strict components/orders.yaml
+  helm template ./chart | bindery check -         # YAML from standard input
   bindery check --format github ./components      # annotations in a workflow
   bindery check --connect ./components            # also opens every binding
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 the command line is.")]
 pub(super) struct CheckArgs {
-    /// Files and folders; of a folder, the .yaml and .yml files directly in it.
+    /// Files and folders; of a folder, the .yaml and .yml files directly in it. - is standard
+    /// input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Checks only what a sidecar with this app id would take; without it, everything.
@@ -50,7 +56,14 @@ pub(super) fn run(arguments: &CheckArgs) -> ExitCode {
         Scope::App
     };
     let catalogue = Catalogue::default();
-    let inspection = match resources::inspect(&arguments.paths, &catalogue, &surroundings, scope) {
+    let places = match arguments.paths.iter().map(|path| place(path)).collect() {
+        Ok(places) => places,
+        Err(error) => {
+            eprintln!("error: {STDIN}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let inspection = match resources::inspect(places, &catalogue, &surroundings, scope) {
         Ok(inspection) => inspection,
         Err(LoadError::Folder { path, reason }) => {
             eprintln!("error: {}: {reason}", path.display());
@@ -71,6 +84,20 @@ pub(super) fn run(arguments: &CheckArgs) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What a path of the command line means.
+fn place(path: &Path) -> std::io::Result<Place> {
+    if path != Path::new("-") {
+        return Ok(Place::Path(path.to_owned()));
+    }
+    let mut text = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut text)?;
+    let name = STDIN.into();
+    Ok(Place::Text { name, text })
+}
+
 fn is_wrong(inspection: &Inspection, strict: bool) -> bool {
-    !inspection.errors.is_empty() || (strict && !inspection.resources.warnings.is_empty())
+    let resources = &inspection.resources;
+    !inspection.errors.is_empty()
+        || !resources.mistakes.is_empty()
+        || (strict && !resources.warnings.is_empty())
 }

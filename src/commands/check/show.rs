@@ -1,9 +1,6 @@
 //! How findings are written: for people, for programs, for a GitHub workflow.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::json;
 
@@ -42,6 +39,7 @@ fn sorted(inspection: &Inspection) -> Vec<(Severity, &Finding)> {
     let errors = inspection
         .errors
         .iter()
+        .chain(&inspection.resources.mistakes)
         .map(|finding| (Severity::Error, finding));
     let warnings = inspection.resources.warnings.iter();
     let warnings = warnings
@@ -65,7 +63,6 @@ impl Format {
 }
 
 fn human(findings: &[(Severity, &Finding)], inspection: &Inspection) -> String {
-    let mut texts = Texts::default();
     let mut out = String::new();
     for (severity, finding) in findings {
         let place = match finding.at {
@@ -78,10 +75,10 @@ fn human(findings: &[(Severity, &Finding)], inspection: &Inspection) -> String {
             severity.as_str(),
             finding.message().replace('\n', " ")
         );
-        if let Some((at, line)) = finding
+        let shown = finding
             .at
-            .and_then(|at| Some((at, texts.line(&finding.file, at)?)))
-        {
+            .and_then(|at| Some((at, line(inspection.texts.get(&finding.file)?, at)?)));
+        if let Some((at, line)) = shown {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
             let mark = " ".repeat(at.column.saturating_sub(1));
@@ -163,22 +160,10 @@ fn escaped(text: &str, more: &[char]) -> String {
     out
 }
 
-/// The lines of the files that findings point to: read only when there is something to show.
-#[derive(Default)]
-struct Texts {
-    files: HashMap<Arc<Path>, Option<String>>,
-}
-
-impl Texts {
-    /// A line, as it can be shown: without what would move the mark or the terminal.
-    fn line(&mut self, file: &Arc<Path>, at: Position) -> Option<String> {
-        let text = self
-            .files
-            .entry(Arc::clone(file))
-            .or_insert_with(|| std::fs::read_to_string(file).ok());
-        let line = text.as_ref()?.lines().nth(at.line.checked_sub(1)?)?;
-        let shown = line.trim_start_matches('\u{feff}').trim_end();
-        let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Some(shown.chars().map(plain).collect())
-    }
+/// A line of a text, as it can be shown: without what would move the mark or the terminal.
+fn line(text: &str, at: Position) -> Option<String> {
+    let line = text.lines().nth(at.line.checked_sub(1)?)?;
+    let shown = line.trim_start_matches('\u{feff}').trim_end();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    Some(shown.chars().map(plain).collect())
 }
