@@ -4,49 +4,41 @@
 //! decide: reports come in (`report.rs`), each side's life (`life.rs`) says what follows, and
 //! binding actors, the table and the status board are told.
 
+mod messages;
+mod reading;
+mod thread;
+mod watch;
+
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_rt::{Arbiter, ArbiterHandle};
-use bindery_contract::sink::{Intake, IntakeSettings};
-use bindery_contract::{Deadline, Instant, Placement, Role, Source};
+use bindery_contract::{Deadline, Instant, Placement, Role};
 use futures_util::{StreamExt, stream};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::attempts::Attempts;
-use crate::backoff::Backoff;
-use crate::binding::{BindingActor, Close, StartReading};
-use crate::child::{Child, Opening, Serving, ServingSide, Subscription};
-use crate::component::Component;
+pub(crate) use self::messages::{AskAgain, Load, Loaded, Retire, StartInputs, Stop};
+use self::thread::BindingsThread;
+pub use self::thread::Threads;
+use self::watch::Look;
+use crate::binding::BindingActor;
+use crate::child::{Child, Opening, Serving, ServingSide};
 use crate::core::{Core, Progress};
-use crate::delivery::Route;
 use crate::life::{Effect, Failure, FailureClass, LifeEvent, State};
-use crate::pulse::{ComponentId, Pulse};
+use crate::pulse::ComponentId;
 use crate::report::{OpenSide, Report, Who};
 use crate::router::TableChanged;
 use crate::status::ComponentStatus;
 use crate::table::{Available, Entry, Generation};
-use crate::watchdog::{Silence, Watch};
+use crate::watchdog::Watch;
 use crate::worker::Worker;
 
 /// Control messages only; reports come through a channel of their own.
 const MAILBOX: usize = 256;
 /// How often the watchdog looks.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// How often the bindings thread says that it runs its tasks.
-const BEAT: Duration = Duration::from_millis(500);
-
-/// Which threads there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// A thread for the bindings, replaced when one of them blocks it.
-    Own,
-    /// Everything on the current thread: for tests with the clock in their hand.
-    Current,
-}
 
 /// One side of one component.
 type Key = (ComponentId, Role);
@@ -77,41 +69,6 @@ struct Closer {
     /// Dropped when nothing is left.
     _done: oneshot::Sender<()>,
 }
-
-/// Where binding actors live.
-struct BindingsThread {
-    arbiter: ArbiterHandle,
-    pulse: watch::Receiver<Option<Arc<Pulse>>>,
-    number: u32,
-    owned: Option<Arbiter>,
-}
-
-impl BindingsThread {
-    fn start(core: &Arc<Core>, threads: Threads, number: u32) -> Self {
-        let owned = (threads == Threads::Own).then(Arbiter::new);
-        let arbiter = owned
-            .as_ref()
-            .map_or_else(Arbiter::current, Arbiter::handle);
-        let (tell, pulse) = watch::channel(None);
-        let clock = core.clock.clone();
-        arbiter.spawn(async move {
-            let pulse = Pulse::here();
-            tell.send_replace(Some(Arc::clone(&pulse)));
-            // Nobody listening any more means that this thread is not the bindings thread now.
-            while !tell.is_closed() {
-                pulse.beat();
-                clock.sleep(BEAT).await;
-            }
-        });
-        Self {
-            arbiter,
-            pulse,
-            number,
-            owned,
-        }
-    }
-}
-
 impl Supervisor {
     /// Starts a supervisor with nothing to do. The receiver hears when it dies.
     pub(crate) fn start(
@@ -377,99 +334,6 @@ impl Supervisor {
         self.publish(key);
     }
 
-    /// Starts reading, or asks the app whether it wants the events.
-    fn consider_reading(&mut self, key: Key) {
-        let Some(app) = self.core.app.clone().filter(|_| self.core.desired().inputs) else {
-            return;
-        };
-        let Some(child) = self.children.get_mut(&key) else {
-            return;
-        };
-        if child.role != Role::Input || child.serving.is_none() {
-            return;
-        }
-        match child.subscription {
-            Subscription::Wanted => self.start_reading(key),
-            Subscription::Unknown => {
-                child.subscription = Subscription::Asking;
-                let component = Arc::clone(&child.component);
-                actix_rt::spawn(ask(Arc::clone(&self.core), app, component));
-            }
-            Subscription::Asking | Subscription::Unwanted => {}
-        }
-    }
-
-    fn start_reading(&mut self, key: Key) {
-        let core = Arc::clone(&self.core);
-        let Some(child) = self.children.get_mut(&key) else {
-            return;
-        };
-        let Some(Serving {
-            actor,
-            side: ServingSide::Input { retry, intake },
-            ..
-        }) = &mut child.serving
-        else {
-            return;
-        };
-        if intake.is_some() {
-            return;
-        }
-        let options = &child.component.delivery;
-        let source = child.component.registration.input.unwrap_or(Source::Signal);
-        let route = Arc::new(Route {
-            core,
-            attempts: Attempts::new(source, options.max_attempts, retry.clone()),
-            component: Arc::clone(&child.component),
-            counters: Arc::clone(&child.counters),
-        });
-        let settings = IntakeSettings {
-            source,
-            order: options.order,
-            max_in_flight: options.max_in_flight,
-        };
-        let fresh = Intake::new(settings, route);
-        *intake = Some(Arc::clone(&fresh));
-        let _ = actor.try_send(StartReading(fresh));
-    }
-
-    fn subscription(&mut self, component: ComponentId, wants: Option<bool>) {
-        let key = (component, Role::Input);
-        let Some(child) = self.children.get_mut(&key) else {
-            return;
-        };
-        child.asked = true;
-        match wants {
-            Some(true) => {
-                child.subscription = Subscription::Wanted;
-                self.consider_reading(key);
-            }
-            Some(false) => {
-                child.subscription = Subscription::Unwanted;
-                tracing::info!(
-                    target: "dapr.runtime.processor.binding",
-                    "app has not subscribed to binding {}.", child.component.name
-                );
-            }
-            None => {}
-        }
-        self.publish(key);
-        self.note_asked();
-    }
-
-    /// Says so when every input is known to be wanted or not, or could not be asked about.
-    fn note_asked(&self) {
-        let mut inputs = self
-            .children
-            .values()
-            .filter(|child| child.role == Role::Input);
-        if inputs.all(|child| child.asked || child.component.subscribed) {
-            self.core
-                .progress
-                .send_modify(|progress| progress.asked = true);
-        }
-    }
-
     /// An actor ended. If it was open or being opened, it died.
     fn actor_ended(&mut self, who: Who, ctx: &mut Context<Self>) {
         self.closers.retain_mut(|closer| {
@@ -524,97 +388,6 @@ impl Supervisor {
             }
         }
     }
-
-    fn watch(&mut self, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let limits = self.core.limits.clone();
-        let pulse = self.bindings.pulse.borrow().clone();
-        let bindings = self.bindings.number;
-        let mut threads = vec![(Silence::Bindings(bindings), pulse, limits.blocked_bindings)];
-        for seat in &self.core.seats {
-            let pulse = seat.contact().map(|contact| contact.pulse);
-            threads.push((Silence::Worker(seat.index), pulse, limits.blocked_worker));
-        }
-        self.watches
-            .retain(|watch| threads.iter().any(|(thread, ..)| *thread == watch.thread));
-        for (thread, pulse, limit) in threads {
-            let Some(pulse) = pulse else { continue };
-            let at = self.watches.iter().position(|watch| watch.thread == thread);
-            let at = at.unwrap_or_else(|| {
-                self.watches.push(Watch::new(thread, now));
-                self.watches.len() - 1
-            });
-            if let Some(culprit) = self.watches[at].look(pulse.read(), now, limit) {
-                self.silent(thread, culprit, ctx);
-            }
-        }
-    }
-
-    fn silent(&mut self, thread: Silence, culprit: Option<ComponentId>, ctx: &mut Context<Self>) {
-        let name = culprit.map_or_else(|| "unknown code".into(), ComponentId::display);
-        match thread {
-            Silence::Worker(seat) => {
-                tracing::error!(
-                    target: "dapr.runtime",
-                    "worker thread {seat} is blocked by {name}; the other workers go on"
-                );
-                let Some(guilty) = culprit.map(|component| (component, Role::Output)) else {
-                    return;
-                };
-                if let Some(child) = self.children.get_mut(&guilty) {
-                    child.last_error = Some(format!("blocks worker thread {seat}").into());
-                    self.publish(guilty);
-                }
-            }
-            Silence::Bindings(_) => {
-                tracing::error!(
-                    target: "dapr.runtime",
-                    "the bindings thread is blocked by {name}; a fresh thread takes over"
-                );
-                self.replace_bindings_thread(culprit, ctx);
-            }
-        }
-    }
-
-    /// Gives up the blocked thread and everything on it; opens all of it on a fresh one.
-    fn replace_bindings_thread(&mut self, culprit: Option<ComponentId>, ctx: &mut Context<Self>) {
-        if self.threads == Threads::Current {
-            return;
-        }
-        self.abandoned_threads += 1;
-        let fresh = BindingsThread::start(&self.core, self.threads, self.bindings.number + 1);
-        // Its arbiter would stop if it ever ran again.
-        let abandoned = std::mem::replace(&mut self.bindings, fresh);
-        abandoned.arbiter.stop();
-        let keys: Vec<Key> = self.children.keys().copied().collect();
-        for key in keys {
-            let Some(child) = self.children.get_mut(&key) else {
-                continue;
-            };
-            let was_there = child.opening.take().is_some() || child.serving.is_some();
-            // Nothing of a per-thread output lives on the bindings thread.
-            if child
-                .serving
-                .as_ref()
-                .is_some_and(|serving| !is_on_bindings_thread(serving))
-            {
-                continue;
-            }
-            if let Some(serving) = child.serving.take() {
-                serving.fence();
-            }
-            if culprit == Some(key.0) {
-                self.happen(key, LifeEvent::Blocked, ctx);
-            } else if was_there {
-                let failure = Failure::new(
-                    FailureClass::Disconnected,
-                    "its thread was blocked by another binding",
-                );
-                self.happen(key, LifeEvent::Failed(failure), ctx);
-            }
-            self.away(key);
-        }
-    }
 }
 
 fn publishable(core: &Arc<Core>, child: &Child, who: Who, placement: Placement) -> Arc<Generation> {
@@ -640,37 +413,6 @@ fn is_shared(serving: &Serving) -> bool {
             .upgrade()
             .is_some_and(|generation| matches!(generation.placement, Placement::Shared(_))),
         ServingSide::Input { .. } => false,
-    }
-}
-
-fn is_on_bindings_thread(serving: &Serving) -> bool {
-    matches!(serving.side, ServingSide::Input { .. }) || is_shared(serving)
-}
-
-/// Asks the app whether it wants an input's events, until it gives a definite answer.
-async fn ask(core: Arc<Core>, app: Arc<dyn crate::app::App>, component: Arc<Component>) {
-    let mut attempt = 0;
-    loop {
-        let wants = match app.subscribes(&component.input_name).await {
-            Ok(wants) => Some(wants),
-            Err(error) => {
-                attempt += 1;
-                tracing::warn!(
-                    target: "dapr.runtime.processor.binding",
-                    "failed to read from binding {}: {error}; asking again", component.name
-                );
-                None
-            }
-        };
-        let report = Report::Subscription {
-            component: component.id,
-            wants,
-        };
-        if core.reports.send(report).is_err() || wants.is_some() {
-            return;
-        }
-        let wait = Backoff::STANDARD.wait(attempt, fastrand::f64());
-        core.clock.sleep(wait).await;
     }
 }
 
@@ -736,175 +478,6 @@ impl Drop for Supervisor {
         {
             serving.fence();
         }
-    }
-}
-
-/// Takes components in and starts them.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Load(pub(crate) Vec<Arc<Component>>);
-
-impl Handler<Load> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Load(components): Load, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let mut keys = Vec::new();
-        for component in &components {
-            let mut roles = component.roles.clone();
-            roles.sort_unstable();
-            for role in roles {
-                let key = (component.id, role);
-                self.children.insert(key, Child::new(component, role, now));
-                keys.push(key);
-            }
-        }
-        for key in keys {
-            self.happen(key, LifeEvent::Start, ctx);
-            self.away(key);
-        }
-        if self.children.is_empty() {
-            self.core
-                .progress
-                .send_modify(|progress| progress.tried = true);
-        }
-    }
-}
-
-/// Answered when everything before it in the mailbox is done.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Loaded;
-
-impl Handler<Loaded> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Loaded, _: &mut Context<Self>) {}
-}
-
-/// Everything is closed: the supervisor ends, and hands out the thread of the bindings.
-#[derive(Message)]
-#[rtype(result = "Option<Arbiter>")]
-pub(crate) struct Retire;
-
-impl Handler<Retire> for Supervisor {
-    type Result = MessageResult<Retire>;
-
-    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) -> Self::Result {
-        ctx.stop();
-        MessageResult(self.bindings.owned.take())
-    }
-}
-
-/// The app is there: read what it wants.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct StartInputs;
-
-impl Handler<StartInputs> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: StartInputs, ctx: &mut Context<Self>) {
-        let inputs: Vec<Key> = self
-            .children
-            .keys()
-            .copied()
-            .filter(|key| key.1 == Role::Input)
-            .collect();
-        self.note_asked();
-        for key in inputs {
-            let stopped = |child: &Child| child.life.state() == &State::Stopped;
-            if self.children.get(&key).is_some_and(stopped) {
-                self.happen(key, LifeEvent::Start, ctx);
-            } else {
-                self.consider_reading(key);
-            }
-        }
-    }
-}
-
-/// The app may have changed its mind about inputs that it did not want.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct AskAgain;
-
-impl Handler<AskAgain> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: AskAgain, _: &mut Context<Self>) {
-        let unwanted = self
-            .children
-            .iter_mut()
-            .filter(|(_, child)| child.subscription == Subscription::Unwanted);
-        let keys: Vec<Key> = unwanted
-            .map(|(key, child)| {
-                child.subscription = Subscription::Unknown;
-                *key
-            })
-            .collect();
-        for key in keys {
-            self.consider_reading(key);
-        }
-    }
-}
-
-/// Closes one side of all components; the answer comes when all of it is closed, or when the
-/// last of them has used up its time.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Stop {
-    pub(crate) role: Role,
-    pub(crate) deadline: Deadline,
-}
-
-impl Handler<Stop> for Supervisor {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, Stop { role, deadline }: Stop, ctx: &mut Context<Self>) -> Self::Result {
-        let keys: Vec<Key> = self
-            .children
-            .keys()
-            .copied()
-            .filter(|key| key.1 == role)
-            .collect();
-        let mut left = HashSet::new();
-        for key in keys {
-            let Some(child) = self.children.get_mut(&key) else {
-                continue;
-            };
-            if let Some(opening) = child.opening.take() {
-                let _ = opening.actor.try_send(Close(deadline));
-                left.insert(opening.who);
-            }
-            let serving = child.serving.take();
-            if role == Role::Output {
-                self.core.table.set(&child.component.name, None);
-            }
-            self.happen(key, LifeEvent::Stop, ctx);
-            if let Some(serving) = serving {
-                left.insert(serving.who);
-                serving.close(deadline);
-            }
-        }
-        self.table_changed();
-        let (done, closed) = oneshot::channel();
-        if !left.is_empty() {
-            self.closers.push(Closer { left, _done: done });
-        }
-        let clock = self.core.clock.clone();
-        Box::pin(async move {
-            // Dropped, not sent: either way it is over.
-            let _ = deadline.limit(&clock, closed).await;
-        })
-    }
-}
-
-/// Time for the watchdog to look.
-struct Look;
-
-impl StreamHandler<Look> for Supervisor {
-    fn handle(&mut self, _: Look, ctx: &mut Context<Self>) {
-        self.watch(ctx);
     }
 }
 
