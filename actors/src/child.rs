@@ -26,6 +26,12 @@ pub(crate) struct Child {
     pub(crate) opening: Option<Opening>,
     /// Open.
     pub(crate) serving: Option<Serving>,
+    /// What it shall become.
+    pub(crate) candidate: Option<Candidate>,
+    /// An input that was told to close and has not done so yet: the next one must wait.
+    pub(crate) closing: Option<Who>,
+    /// Whether it is to be opened when that has closed.
+    pub(crate) open_when_closed: bool,
     pub(crate) last_error: Option<Arc<str>>,
     pub(crate) panics: u64,
     /// Whether the app wants the events of this input.
@@ -36,10 +42,23 @@ pub(crate) struct Child {
     pub(crate) waiting: Arc<WaitingRoom>,
 }
 
+/// The next version of a component, which has not been opened yet.
+pub(crate) struct Candidate {
+    pub(crate) component: Arc<Component>,
+    /// How often it could not be opened.
+    pub(crate) attempts: u32,
+    /// Why it could not be opened last.
+    pub(crate) error: Option<Arc<str>>,
+    /// Whether it is tried next, where neither version is open: they take turns.
+    pub(crate) is_next: bool,
+}
+
 /// An opening that is under way.
 pub(crate) struct Opening {
     pub(crate) who: Who,
     pub(crate) actor: Addr<BindingActor>,
+    /// Whether it is the candidate that is being opened.
+    pub(crate) is_candidate: bool,
 }
 
 /// An opening that succeeded.
@@ -80,6 +99,9 @@ impl Child {
             incarnation: 0,
             opening: None,
             serving: None,
+            candidate: None,
+            closing: None,
+            open_when_closed: false,
             last_error: None,
             panics: 0,
             subscription: if component.subscribed {
@@ -105,6 +127,17 @@ impl Child {
             .is_some_and(|opening| opening.who == who)
     }
 
+    /// The version to open now, and whether that is the candidate: it is tried beside the last
+    /// good version of an output, and in turns with it where neither is open.
+    pub(crate) fn next_version(&self) -> (Arc<Component>, bool) {
+        match &self.candidate {
+            Some(next) if next.is_next || self.serving.is_some() => {
+                (Arc::clone(&next.component), true)
+            }
+            _ => (Arc::clone(&self.component), false),
+        }
+    }
+
     /// What a caller is told when waiting for it was in vain.
     pub(crate) fn why_away(&self, now: Instant) -> Arc<str> {
         let name = &self.component.name;
@@ -120,6 +153,9 @@ impl Child {
                 next_try(trouble.next_try, now),
                 trouble.error
             ),
+            State::Paused => {
+                format!("binding {name} is paused; bindery resume {name} lets it go on")
+            }
             state => format!("binding {name} is not ready ({})", state.name()),
         }
         .into()
@@ -138,6 +174,7 @@ impl Child {
             attempt: trouble.map_or(0, |trouble| trouble.attempt),
             failure: trouble.map(|trouble| trouble.class),
             last_error: self.last_error.clone(),
+            pending: self.candidate.as_ref().and_then(|next| next.error.clone()),
             next_try: trouble
                 .and_then(|trouble| trouble.next_try)
                 .map(|next| wall_time(next, now, wall)),
@@ -170,6 +207,13 @@ fn wall_time(instant: Instant, now: Instant, wall: SystemTime) -> SystemTime {
         wall.checked_sub(now - instant).unwrap_or(wall)
     } else {
         wall + (instant - now)
+    }
+}
+
+impl Opening {
+    /// Gives it up.
+    pub(crate) fn close(&self, deadline: Deadline) {
+        let _ = self.actor.try_send(Close(deadline));
     }
 }
 

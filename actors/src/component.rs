@@ -11,7 +11,7 @@ use crate::pulse::ComponentId;
 
 /// A component whose manifest was read and checked.
 pub struct Component {
-    /// Its number in this process; a reloaded component has a new one.
+    /// Its number in this process. A component that replaces another takes over its number.
     pub id: ComponentId,
     /// `metadata.name`.
     pub name: Arc<str>,
@@ -49,9 +49,17 @@ impl Component {
     }
 }
 
+impl Component {
+    /// Becomes the next version of another component.
+    pub(crate) fn take_over(&mut self, id: ComponentId) {
+        id.hold(&self.display());
+        std::mem::replace(&mut self.id, id).let_go();
+    }
+}
+
 impl Drop for Component {
     fn drop(&mut self) {
-        self.id.forget();
+        self.id.let_go();
     }
 }
 

@@ -1,12 +1,13 @@
 //! What all actors of one sidecar share.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bindery_contract::credit::Credit;
-use bindery_contract::{Clock, Identity};
+use bindery_contract::{Clock, Identity, Role};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
@@ -86,6 +87,8 @@ pub struct Progress {
 #[derive(Clone, Default)]
 pub(crate) struct Desired {
     pub(crate) components: Vec<Arc<Component>>,
+    /// What a person has paused.
+    pub(crate) paused: HashSet<(Arc<str>, Role)>,
     pub(crate) inputs: bool,
     pub(crate) closed: bool,
 }

@@ -39,8 +39,8 @@ pub use self::core::{Core, Limits, Progress};
 pub use self::life::FailureClass;
 pub use self::policy::{Directions, Policies, Policy, PolicyCounts, Retry, Rules};
 pub use self::pulse::{ComponentId, Pulse};
-pub use self::runtime::{InputStarter, Runtime, RuntimeConfig};
+pub use self::runtime::{InputStarter, Operator, Runtime, RuntimeConfig};
 pub use self::status::{
     BlockedEvent, ComponentStatus, InputCounters, InputStatus, SideStatus, StatusBoard,
 };
-pub use self::supervisor::Threads;
+pub use self::supervisor::{Operation, OperationError, Threads};

@@ -39,7 +39,9 @@ pub enum State {
     Degraded(Trouble),
     /// Parked: it failed too often.
     Failed(Trouble),
-    /// Closed, because someone asked for it.
+    /// Closed by a person, until one says otherwise.
+    Paused,
+    /// Closed, because the app is not fit for events, or the sidecar is shutting down.
     Stopped,
 }
 
@@ -65,6 +67,7 @@ impl State {
             Self::Running => "Running",
             Self::Degraded(_) => "Degraded",
             Self::Failed(_) => "Failed",
+            Self::Paused => "Paused",
             Self::Stopped => "Stopped",
         }
     }
@@ -75,6 +78,8 @@ impl State {
 pub enum LifeEvent {
     /// It shall run.
     Start,
+    /// A person wants it to run, whatever it has done so far.
+    Restart,
     /// It is open.
     Opened,
     /// It could not be opened, or is not open any more.
@@ -85,6 +90,8 @@ pub enum LifeEvent {
     Wanted,
     /// It blocked its thread.
     Blocked,
+    /// A person wants it not to run.
+    Pause,
     /// It shall not run any more.
     Stop,
 }
@@ -200,6 +207,11 @@ impl Life {
         self.openings.saturating_sub(1)
     }
 
+    /// Whether it is closed on purpose.
+    pub fn is_off(&self) -> bool {
+        matches!(self.state, State::Paused | State::Stopped)
+    }
+
     /// Whether it has been opened, or the first attempt to open it has failed.
     pub fn was_tried(&self) -> bool {
         !matches!(self.state, State::Starting | State::Connecting)
@@ -212,11 +224,22 @@ impl Life {
                 self.enter(State::Connecting, now);
                 Effect::Open
             }
+            LifeEvent::Restart => {
+                self.attempt = 0;
+                self.crashes.clear();
+                self.blocked = 0;
+                self.enter(State::Connecting, now);
+                Effect::Open
+            }
+            LifeEvent::Pause => {
+                self.enter(State::Paused, now);
+                Effect::None
+            }
             LifeEvent::Stop => {
                 self.enter(State::Stopped, now);
                 Effect::None
             }
-            _ if self.state == State::Stopped => Effect::None,
+            _ if self.is_off() => Effect::None,
             LifeEvent::Opened => {
                 self.openings += 1;
                 self.enter(State::Running, now);

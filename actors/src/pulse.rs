@@ -6,6 +6,7 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,35 +19,48 @@ use pin_project_lite::pin_project;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ComponentId(u32);
 
-static NAMES: LazyLock<RwLock<HashMap<ComponentId, Arc<str>>>> = LazyLock::new(RwLock::default);
+/// How people know each component, and how many hold its number.
+static NAMES: LazyLock<RwLock<Names>> = LazyLock::new(RwLock::default);
+
+type Names = HashMap<ComponentId, (Arc<str>, usize)>;
 
 impl ComponentId {
     /// A new number, for a component that people know as `display`.
     pub fn next(display: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let id = Self(NEXT.fetch_add(1, Ordering::Relaxed));
-        NAMES
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, display.into());
+        id.hold(display);
         id
+    }
+
+    /// Holds the number once more, for a component that people know as `display` now.
+    pub(crate) fn hold(self, display: &str) {
+        let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+        let (name, holders) = names.entry(self).or_insert_with(|| (display.into(), 0));
+        if **name != *display {
+            *name = display.into();
+        }
+        *holders += 1;
     }
 
     /// How people know the component.
     pub fn display(self) -> Arc<str> {
         let names = NAMES.read().unwrap_or_else(PoisonError::into_inner);
-        names
-            .get(&self)
-            .cloned()
-            .unwrap_or_else(|| "a component that is gone".into())
+        names.get(&self).map_or_else(
+            || "a component that is gone".into(),
+            |(name, _)| Arc::clone(name),
+        )
     }
 
-    /// Forgets how people know it: the component is gone.
-    pub(crate) fn forget(self) {
-        NAMES
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self);
+    /// One who held the number is gone. With the last one, its name is forgotten.
+    pub(crate) fn let_go(self) {
+        let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut held) = names.entry(self) {
+            held.get_mut().1 -= 1;
+            if held.get().1 == 0 {
+                held.remove();
+            }
+        }
     }
 }
 
@@ -141,6 +155,16 @@ mod tests {
         let inner = watched(component, async { Pulse::running_here() });
         assert_eq!(inner.now_or_never(), Some(Some(component)));
         assert_eq!(Pulse::running_here(), None);
+    }
+
+    #[test]
+    fn a_name_is_known_as_long_as_somebody_holds_the_number() {
+        let component = ComponentId::next("before");
+        component.hold("after");
+        component.let_go();
+        assert_eq!(&*component.display(), "after");
+        component.let_go();
+        assert_eq!(&*component.display(), "a component that is gone");
     }
 
     #[test]

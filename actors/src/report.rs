@@ -1,6 +1,8 @@
 //! What the supervisor is told. Drop guards, tasks and actors only ever send one of these; what
 //! follows from it is decided in one place.
 
+use std::sync::Arc;
+
 use bindery_contract::Role;
 use bindery_contract::settings::RetrySettings;
 
@@ -34,6 +36,8 @@ pub(crate) enum Report {
     /// The app said whether it wants an input's events, or could not be asked.
     Subscription {
         component: ComponentId,
+        /// What it was asked about: a reload may have changed that meanwhile.
+        route: Arc<str>,
         wants: Option<bool>,
     },
     /// An actor of a worker died.

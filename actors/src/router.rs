@@ -123,6 +123,7 @@ impl Router {
                 Found::Here(local)
             }
             Available::Away(why) => Found::Away(Arc::clone(why)),
+            Available::Paused(why) => Found::Paused(Arc::clone(why)),
         }
     }
 }
@@ -130,6 +131,7 @@ impl Router {
 enum Found {
     Here(Rc<Local>),
     Away(Arc<str>),
+    Paused(Arc<str>),
     Nowhere,
 }
 
@@ -217,6 +219,7 @@ impl Handler<Dispatch> for Router {
                     }
                 });
             }
+            Found::Paused(why) => answer(dispatch.reply, Err(CallError::Away(why))),
             Found::Nowhere => {
                 let error = if self.core.desired().closed {
                     CallError::Closed

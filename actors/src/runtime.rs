@@ -11,7 +11,8 @@ use crate::app::App;
 use crate::component::Component;
 use crate::core::{Core, Limits};
 use crate::supervisor::{
-    AskAgain, Load, Loaded, Reports, Retire, StartInputs, Stop, Supervisor, Threads,
+    AskAgain, Change, Load, Loaded, Operate, Operation, OperationError, Reports, Retire,
+    StartInputs, Stop, Supervisor, Threads,
 };
 use crate::worker::Worker;
 
@@ -92,6 +93,49 @@ impl Runtime {
         self.tell(Load(components));
     }
 
+    /// Takes in what has changed: components that are gone, by name, and those that are new or
+    /// have a next version. What runs and is not named goes on.
+    pub fn change(&self, removed: &[String], put: Vec<Component>) {
+        let mut desired = self.core.desired();
+        let mut gone = Vec::new();
+        desired.components.retain(|component| {
+            let is_gone = removed.iter().any(|name| **name == *component.name);
+            if is_gone {
+                gone.push(Arc::clone(component));
+            }
+            !is_gone
+        });
+        let put = put.into_iter().map(|mut component| {
+            let known = &mut desired.components;
+            match known.iter_mut().find(|known| known.name == component.name) {
+                Some(known) => {
+                    component.take_over(known.id);
+                    let component = Arc::new(component);
+                    *known = Arc::clone(&component);
+                    component
+                }
+                None => {
+                    let component = Arc::new(component);
+                    known.push(Arc::clone(&component));
+                    component
+                }
+            }
+        });
+        let put: Vec<Arc<Component>> = put.collect();
+        desired
+            .paused
+            .retain(|(name, _)| !removed.iter().any(|gone| **gone == **name));
+        drop(desired);
+        self.tell(Change { removed: gone, put });
+    }
+
+    /// A hand on single bindings, from any thread.
+    pub fn operator(&self) -> Operator {
+        Operator {
+            supervisor: Arc::clone(&self.supervisor),
+        }
+    }
+
     /// Resolves when all that was loaded has been taken in: from then on every output is known
     /// by its name, and calls wait for it.
     pub async fn loaded(&self) {
@@ -168,6 +212,34 @@ impl InputStarter {
     pub fn start(&self) {
         self.core.desired().inputs = true;
         tell(&self.supervisor, StartInputs);
+    }
+}
+
+/// See [`Runtime::operator`].
+#[derive(Clone)]
+pub struct Operator {
+    supervisor: SupervisorSeat,
+}
+
+impl Operator {
+    /// Does something to one binding: to both sides, or to one.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn operate(
+        &self,
+        name: &str,
+        role: Option<Role>,
+        operation: Operation,
+    ) -> Result<(), OperationError> {
+        let operate = Operate {
+            name: name.to_owned(),
+            role,
+            operation,
+        };
+        // A supervisor that is gone and has no successor has shut down.
+        let outcome = current(&self.supervisor).send(operate).await;
+        outcome.unwrap_or(Err(OperationError::Closed))
     }
 }
 

@@ -45,7 +45,7 @@ pub struct ComponentStatus {
 pub struct SideStatus {
     /// Which side.
     pub role: Role,
-    /// `Starting`, `Connecting`, `Running`, `Degraded`, `Failed`, `Stopped`.
+    /// `Starting`, `Connecting`, `Running`, `Degraded`, `Failed`, `Paused`, `Stopped`.
     pub state: &'static str,
     /// Since when.
     pub since: SystemTime,
@@ -55,6 +55,9 @@ pub struct SideStatus {
     pub failure: Option<FailureClass>,
     /// What went wrong last, also after it has recovered.
     pub last_error: Option<Arc<str>>,
+    /// Why its next version, which its file describes by now, cannot be opened; the last good one
+    /// goes on.
+    pub pending: Option<Arc<str>>,
     /// When it is tried again, where that is known.
     pub next_try: Option<SystemTime>,
     /// How many times it was opened after the first time.

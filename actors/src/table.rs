@@ -39,6 +39,8 @@ pub(crate) enum Available {
     Serving(Arc<Generation>),
     /// It cannot; this is what a caller is told when waiting was in vain.
     Away(Arc<str>),
+    /// It must not; this is what a caller is told at once.
+    Paused(Arc<str>),
 }
 
 /// Where callers wait for a binding that is away. It outlives all its generations.

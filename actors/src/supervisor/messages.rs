@@ -9,7 +9,6 @@ use bindery_contract::{Deadline, Role};
 use tokio::sync::oneshot;
 
 use super::{Closer, Key, Supervisor};
-use crate::binding::Close;
 use crate::child::{Child, Subscription};
 use crate::component::Component;
 use crate::life::{LifeEvent, State};
@@ -23,20 +22,12 @@ impl Handler<Load> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Load(components): Load, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let mut keys = Vec::new();
         for component in &components {
-            let mut roles = component.roles.clone();
-            roles.sort_unstable();
-            for role in roles {
-                let key = (component.id, role);
-                self.children.insert(key, Child::new(component, role, now));
-                keys.push(key);
+            for role in [Role::Input, Role::Output] {
+                if component.roles.contains(&role) {
+                    self.add(component, role, ctx);
+                }
             }
-        }
-        for key in keys {
-            self.happen(key, LifeEvent::Start, ctx);
-            self.away(key);
         }
         if self.children.is_empty() {
             self.core
@@ -86,6 +77,7 @@ impl Handler<StartInputs> for Supervisor {
             .copied()
             .filter(|key| key.1 == Role::Input)
             .collect();
+        self.inputs_stopped = false;
         self.note_asked();
         for key in inputs {
             let stopped = |child: &Child| child.life.state() == &State::Stopped;
@@ -143,22 +135,29 @@ impl Handler<Stop> for Supervisor {
             .filter(|key| key.1 == role)
             .collect();
         let mut left = HashSet::new();
+        self.inputs_stopped |= role == Role::Input;
         for key in keys {
             let Some(child) = self.children.get_mut(&key) else {
                 continue;
             };
-            if let Some(opening) = child.opening.take() {
-                let _ = opening.actor.try_send(Close(deadline));
-                left.insert(opening.who);
+            left.extend(child.closing);
+            child.open_when_closed = false;
+            if child.life.state() == &State::Paused {
+                continue;
             }
-            let serving = child.serving.take();
             if role == Role::Output {
                 self.core.table.set(&child.component.name, None);
             }
+            left.extend(self.shut(key, deadline));
             self.happen(key, LifeEvent::Stop, ctx);
-            if let Some(serving) = serving {
-                left.insert(serving.who);
-                serving.close(deadline);
+        }
+        match role {
+            Role::Input => left.extend(self.leaving.iter().map(|(_, who)| *who)),
+            Role::Output => {
+                for serving in self.retiring.drain(..) {
+                    left.insert(serving.who);
+                    serving.close(deadline);
+                }
             }
         }
         self.table_changed();

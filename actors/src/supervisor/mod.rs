@@ -5,7 +5,9 @@
 //! binding actors, the table and the status board are told.
 
 mod messages;
+mod operate;
 mod reading;
+mod replace;
 mod thread;
 mod watch;
 
@@ -20,6 +22,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 pub(crate) use self::messages::{AskAgain, Load, Loaded, Retire, StartInputs, Stop};
+pub(crate) use self::operate::{Change, Operate};
+pub use self::operate::{Operation, OperationError};
 use self::thread::BindingsThread;
 pub use self::thread::Threads;
 use self::watch::Look;
@@ -52,6 +56,10 @@ pub(crate) struct Supervisor {
     children: BTreeMap<Key, Child>,
     /// Not valid any more, and still called.
     retiring: Vec<Serving>,
+    /// Inputs that are gone and have not closed yet, by name: a namesake must wait.
+    leaving: Vec<(Arc<str>, Who)>,
+    /// Whether inputs are closed because the app is not fit for events.
+    inputs_stopped: bool,
     /// Who waits for what to be closed.
     closers: Vec<Closer>,
     watches: Vec<Watch>,
@@ -83,6 +91,8 @@ impl Supervisor {
             threads,
             children: BTreeMap::new(),
             retiring: Vec::new(),
+            leaving: Vec::new(),
+            inputs_stopped: false,
             closers: Vec::new(),
             watches: Vec::new(),
             abandoned_threads: 0,
@@ -143,25 +153,37 @@ impl Supervisor {
         self.publish(key);
     }
 
-    /// Starts an opening. What is open already goes on until the new one is there.
+    /// Starts an opening. What is open already goes on until the new one is there; an input that
+    /// is still closing is waited for.
     fn open(&mut self, key: Key) {
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
+        if child.closing.is_some() {
+            child.open_when_closed = true;
+            return;
+        }
+        if child.opening.is_some() {
+            return;
+        }
         child.incarnation += 1;
         let who = Who {
             component: key.0,
             role: key.1,
             incarnation: child.incarnation,
         };
-        let component = Arc::clone(&child.component);
+        let (component, is_candidate) = child.next_version();
         let actor = BindingActor::start_on(
             &self.bindings.arbiter,
             Arc::clone(&self.core),
             component,
             who,
         );
-        child.opening = Some(Opening { who, actor });
+        child.opening = Some(Opening {
+            who,
+            actor,
+            is_candidate,
+        });
     }
 
     fn opened(&mut self, who: Who, side: OpenSide, ctx: &mut Context<Self>) {
@@ -178,6 +200,9 @@ impl Supervisor {
         let Some(opening) = child.opening.take() else {
             return;
         };
+        if opening.is_candidate {
+            child.become_candidate();
+        }
         let side = match side {
             OpenSide::Output(placement) => {
                 let generation = publishable(&core, child, who, placement);
@@ -211,6 +236,7 @@ impl Supervisor {
         self.happen(key, LifeEvent::Opened, ctx);
         self.table_changed();
         self.consider_reading(key);
+        self.try_candidate(key, ctx);
     }
 
     /// Lets an opening end that is not the valid one any more. An output may finish the calls
@@ -253,10 +279,11 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
-        if child.is_opening(who) {
-            child.opening = None;
+        if let Some(opening) = child.opening.take_if(|opening| opening.who == who) {
+            if opening.is_candidate {
+                return self.candidate_failed(key, failure, ctx);
+            }
             if child.serving.is_some() {
-                // A replacement that cannot be opened: the last good one goes on.
                 tracing::warn!(
                     target: "dapr.runtime.processor.binding",
                     "{} could not be opened anew and goes on as it was: {}",
@@ -265,6 +292,9 @@ impl Supervisor {
                 child.last_error = Some(failure.error.into());
                 self.publish(key);
                 return;
+            }
+            if let Some(next) = &mut child.candidate {
+                next.is_next = true;
             }
             self.happen(key, LifeEvent::Failed(failure), ctx);
         } else if child.is_serving(who) {
@@ -298,9 +328,13 @@ impl Supervisor {
         let Some(child) = self.children.get(&key) else {
             return;
         };
-        let is_stopped = child.life.state() == &State::Stopped;
-        if key.1 == Role::Output && child.serving.is_none() && !is_stopped {
-            let why = Available::Away(child.why_away(now));
+        let why = child.why_away(now);
+        let why = match child.life.state() {
+            State::Stopped => return,
+            State::Paused => Available::Paused(why),
+            _ => Available::Away(why),
+        };
+        if key.1 == Role::Output && child.serving.is_none() {
             self.core
                 .table
                 .set(&child.component.name, Some(entry(child, why)));
@@ -340,6 +374,8 @@ impl Supervisor {
             closer.left.remove(&who);
             !closer.left.is_empty()
         });
+        self.leaving.retain(|(_, leaving)| *leaving != who);
+        self.closed(who);
         self.failed(
             who,
             Failure::new(FailureClass::Crashed, "its actor died"),
@@ -438,9 +474,9 @@ fn log_transition(child: &Child, before: &'static str) {
             if trouble.next_try.is_some() { "in a minute" } else { "only when it is restarted" },
             trouble.error
         ),
-        State::Stopped => tracing::info!(
+        State::Paused | State::Stopped => tracing::info!(
             target: "dapr.runtime.processor.binding",
-            "binding {name}: {role} is stopped"
+            "binding {name}: {role} is {}", state.name().to_lowercase()
         ),
         _ => {}
     }
@@ -499,7 +535,11 @@ impl StreamHandler<Report> for Supervisor {
             Report::InvokePanicked { who, panic } => self.invoke_panicked(who, &panic),
             Report::Drained { who } => self.drained(who),
             Report::ActorEnded { who } => self.actor_ended(who, ctx),
-            Report::Subscription { component, wants } => self.subscription(component, wants),
+            Report::Subscription {
+                component,
+                route,
+                wants,
+            } => self.subscription(component, &route, wants),
             Report::WorkerActorDied { seat } => {
                 if let Some(contact) = self.core.seats[seat].contact() {
                     let core = Arc::clone(&self.core);

@@ -74,11 +74,24 @@ impl Supervisor {
         let _ = actor.try_send(StartReading(fresh));
     }
 
-    pub(super) fn subscription(&mut self, component: ComponentId, wants: Option<bool>) {
+    pub(super) fn subscription(
+        &mut self,
+        component: ComponentId,
+        route: &Arc<str>,
+        wants: Option<bool>,
+    ) {
         let key = (component, Role::Input);
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
+        if child.component.input_name.route != *route {
+            // It has another route by now.
+            if wants.is_some() {
+                child.subscription = Subscription::Unknown;
+                self.consider_reading(key);
+            }
+            return;
+        }
         child.asked = true;
         match wants {
             Some(true) => {
@@ -129,6 +142,7 @@ async fn ask(core: Arc<Core>, app: Arc<dyn App>, component: Arc<Component>) {
         };
         let report = Report::Subscription {
             component: component.id,
+            route: Arc::clone(&component.input_name.route),
             wants,
         };
         if core.reports.send(report).is_err() || wants.is_some() {

@@ -72,11 +72,17 @@ impl Supervisor {
         // Its arbiter would stop if it ever ran again.
         let abandoned = std::mem::replace(&mut self.bindings, fresh);
         abandoned.arbiter.stop();
+        // What was closing on it never will.
+        self.leaving.clear();
         let keys: Vec<Key> = self.children.keys().copied().collect();
         for key in keys {
             let Some(child) = self.children.get_mut(&key) else {
                 continue;
             };
+            if let Some(closing) = child.closing {
+                self.closed(closing);
+                continue;
+            }
             let was_there = child.opening.take().is_some() || child.serving.is_some();
             // Nothing of a per-thread output lives on the bindings thread.
             if child

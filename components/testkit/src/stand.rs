@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bindery_actors::app::InputName;
 use bindery_actors::{
-    Call, CallError, Component, ComponentId, Core, DeliveryOptions, Limits, Runtime, RuntimeConfig,
-    SideStatus, Threads, Victim,
+    Call, CallError, Component, ComponentId, Core, DeliveryOptions, Limits, Operation,
+    OperationError, Runtime, RuntimeConfig, SideStatus, Threads, Victim,
 };
 use bindery_contract::settings::Properties;
 use bindery_contract::{Clock, Deadline, Identity, Registration, Reply, Role};
@@ -196,6 +196,20 @@ impl Stand {
     /// Loads a component as it is.
     pub fn load_component(&self, component: Component) {
         self.runtime.load(vec![component]);
+    }
+
+    /// Takes in what has changed, as a hot reload does.
+    pub fn change(&self, removed: &[&str], put: Vec<Component>) {
+        let removed: Vec<String> = removed.iter().map(|name| (*name).to_owned()).collect();
+        self.runtime.change(&removed, put);
+    }
+
+    /// Pauses, resumes or restarts both sides of a binding.
+    ///
+    /// # Errors
+    /// See [`OperationError`].
+    pub async fn operate(&self, name: &str, operation: Operation) -> Result<(), OperationError> {
+        self.runtime.operator().operate(name, None, operation).await
     }
 
     /// Kills an actor by a panic in its own code.
