@@ -13,7 +13,7 @@ use super::manifest::{self, Manifest};
 use super::secrets::{SecretStore, SecretStores};
 use super::values::{ManifestSettings, Surroundings};
 use super::yaml;
-use super::{Inspection, Listed, Resources, keys, resiliency};
+use super::{Inspection, Listed, Resources, Version, keys, resiliency};
 use crate::catalogue::{Catalogue, Lookup};
 
 /// Which documents count.
@@ -183,6 +183,9 @@ impl Loader<'_> {
             let finding = Finding::in_file(&file, "is not UTF-8 text");
             return self.error(finding.hint("save the file as UTF-8"));
         };
+        if text.is_empty() {
+            self.inspection.empty.push(Arc::clone(&file));
+        }
         for document in yaml::documents(&text) {
             let read = yaml::parse(&document).map_err(|error| {
                 let finding = Finding::in_file(&file, &error).at(error.at);
@@ -446,6 +449,10 @@ impl Loader<'_> {
             Arc::clone(stores),
             self.surroundings.clone(),
         );
+        let version = Version {
+            file: Arc::clone(&manifest.file),
+            fingerprint: settings.fingerprint().map_err(|error| vec![error])?,
+        };
         let roles = self.roles(manifest, &registration);
         if !roles.is_empty() {
             let properties = settings.properties().map_err(|error| vec![error])?;
@@ -456,6 +463,8 @@ impl Loader<'_> {
             }
         }
         let direction = manifest.direction();
+        let versions = &mut self.inspection.resources.versions;
+        versions.insert(manifest.name.clone(), version);
         Ok(Some(Component {
             id: ComponentId::next(&manifest.display()),
             name: manifest.name.as_str().into(),

@@ -6,6 +6,7 @@
 mod delivery;
 mod error;
 mod keys;
+mod live;
 mod loader;
 mod manifest;
 mod resiliency;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use bindery_actors::Component;
 
 pub use self::error::{Finding, LoadError};
+pub use self::live::{Changes, Live};
 pub use self::loader::{Place, Scope, inspect, load};
 pub(crate) use self::manifest::INIT_TIMEOUT;
 pub use self::manifest::{Item, ItemSource, Manifest, clean_path};
@@ -34,6 +36,8 @@ pub use self::yaml::Position;
 pub struct Resources {
     /// The bindings, in the order of their files.
     pub components: Vec<Component>,
+    /// What each of them came from.
+    pub versions: HashMap<String, Version>,
     /// What protects their calls and events.
     pub resiliency: Resiliency,
     /// The secret stores, which the metadata lists first.
@@ -50,8 +54,18 @@ impl Resources {
         Inventory {
             listed: self.listed.clone(),
             resiliencies: self.resiliency.names.clone(),
+            errors: Vec::new(),
         }
     }
+}
+
+/// What a component came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The file.
+    pub file: Arc<Path>,
+    /// A number that stands for all that it depends on.
+    pub fingerprint: u64,
 }
 
 /// What the metadata lists besides the bindings.
@@ -61,6 +75,8 @@ pub struct Inventory {
     pub listed: Vec<Listed>,
     /// The names of the Resiliency documents.
     pub resiliencies: Vec<String>,
+    /// What is wrong in the files now, while the last good versions go on.
+    pub errors: Vec<String>,
 }
 
 /// A component that is no binding and is listed all the same.
@@ -87,6 +103,8 @@ pub struct Inspection {
     pub ignored: Vec<Finding>,
     /// How many files were looked at.
     pub files: usize,
+    /// Files without a single byte: somebody may be about to write them.
+    pub empty: Vec<Arc<Path>>,
     /// Their texts, so that findings can be shown with their lines.
     pub texts: HashMap<Arc<Path>, String>,
 }

@@ -30,6 +30,8 @@ pub struct Resiliency {
     retries: HashMap<String, Retry>,
     breakers: HashMap<String, BreakerSettings>,
     targets: HashMap<String, Target>,
+    /// The documents as they were read, to tell whether anything has changed.
+    documents: Vec<(Arc<Path>, Node)>,
 }
 
 /// `targets.components.<name>`.
@@ -95,7 +97,24 @@ impl Resiliency {
         }
         let wrong = reader.wrong;
         self.names.push(name);
+        self.documents.push((Arc::clone(file), document.clone()));
         (wrong, unknown(document, file))
+    }
+
+    /// Whether it says the same; where it stands does not count.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let specs = |one: &Self| -> Vec<Option<Node>> {
+            let documents = one.documents.iter();
+            documents
+                .map(|(_, node)| node.get("spec").cloned())
+                .collect()
+        };
+        specs(self) == specs(other)
+    }
+
+    /// Whether a document of it stands in this file.
+    pub(super) fn is_in(&self, file: &Path) -> bool {
+        self.documents.iter().any(|(path, _)| **path == *file)
     }
 
     /// What a sidecar applies; nothing when nothing is configured.

@@ -2,6 +2,7 @@
 //! (runtime §3.2, §5, M2).
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bindery_actors::SettingsSource;
@@ -108,16 +109,40 @@ impl ManifestSettings {
             let value = self
                 .value(item)
                 .and_then(|value| self.expand(&item.name, value))
-                .map_err(|Unresolved { problem, hint }| {
-                    Finding::in_file(&self.manifest.file, problem)
-                        .at(item.at)
-                        .of(&self.manifest.name)
-                        .key(item.name.as_str())
-                        .hint(hint)
-                })?;
+                .map_err(|error| self.finding(item, &error))?;
             properties.set(&item.name, value);
         }
         Ok(properties)
+    }
+
+    /// A number that stands for what the manifest comes to: it changes with everything that a
+    /// running component depends on, secrets included, and with nothing else (runtime §3.5).
+    ///
+    /// # Errors
+    /// The first value that cannot be resolved.
+    pub fn fingerprint(&self) -> Result<u64, Finding> {
+        let mut hasher = DefaultHasher::new();
+        let manifest = &*self.manifest;
+        (&manifest.name, &manifest.type_name, &manifest.version).hash(&mut hasher);
+        (&manifest.secret_store, &manifest.scopes).hash(&mut hasher);
+        (manifest.ignore_errors, manifest.init_timeout).hash(&mut hasher);
+        format!("{:?}", manifest.delivery).hash(&mut hasher);
+        for item in &manifest.items {
+            // Before templates are filled in: each {uuid} is another one every time.
+            let value = self
+                .value(item)
+                .map_err(|error| self.finding(item, &error))?;
+            (&item.name, value).hash(&mut hasher);
+        }
+        Ok(hasher.finish())
+    }
+
+    fn finding(&self, item: &Item, error: &Unresolved) -> Finding {
+        Finding::in_file(&self.manifest.file, &error.problem)
+            .at(item.at)
+            .of(&self.manifest.name)
+            .key(item.name.as_str())
+            .hint(error.hint)
     }
 
     fn value(&self, item: &Item) -> Result<String, Unresolved> {

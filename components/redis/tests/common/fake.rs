@@ -135,6 +135,8 @@ async fn read(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
 
 async fn number(stream: &mut BufReader<TcpStream>) -> std::io::Result<usize> {
     let mut line = String::new();
-    stream.read_line(&mut line).await?;
+    if stream.read_line(&mut line).await? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
     line.trim_end()[1..].parse().map_err(std::io::Error::other)
 }
