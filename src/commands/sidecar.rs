@@ -10,9 +10,9 @@ use bindery_contract::Clock;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::flags::{self, SidecarFlags};
-use super::signals::Signals;
+use super::signals::{Came, Signals};
 use crate::http::DAPR_VERSION;
-use crate::sidecar::{Builder, Shutdown};
+use crate::sidecar::{Builder, Shutdown, Sidecar};
 use crate::telemetry::log;
 
 /// How long a forced shutdown lets the answer to whoever asked for it take.
@@ -157,20 +157,10 @@ async fn serve(builder: Builder) -> ExitCode {
             Err(error) => return fatal(&error),
         },
         // A signal while it starts is a clean end (runtime §9.1).
-        _ = signals.next() => return ExitCode::SUCCESS,
+        _ = signals.end() => return ExitCode::SUCCESS,
     };
-    tokio::select! {
-        signal = signals.next() => tracing::info!(
-            target: "dapr.runtime", "Received signal '{signal}'; beginning shutdown"
-        ),
-        request = sidecar.shutdown_requested() => {
-            tracing::info!(target: "dapr.api", "Shutdown requested via API");
-            if request.force {
-                // The answer has to leave the process first (runtime §6.1).
-                Clock::system().sleep(FORCED_AFTER).await;
-                return ExitCode::FAILURE;
-            }
-        }
+    if !wait_for_the_end(&sidecar, &mut signals).await {
+        return ExitCode::FAILURE;
     }
     tokio::select! {
         outcome = sidecar.shutdown() => match outcome {
@@ -182,12 +172,42 @@ async fn serve(builder: Builder) -> ExitCode {
                 fatal(&"Graceful shutdown timeout exceeded, forcing shutdown")
             }
         },
-        signal = signals.next() => {
+        signal = signals.end() => {
             tracing::warn!(
                 target: "dapr.runtime",
                 "Received signal '{signal}' during shutdown; exiting immediately"
             );
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits until somebody wants it to end; `false` means at once.
+async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals) -> bool {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Came::Hangup => {
+                    tracing::info!(
+                        target: "dapr.runtime", "Received signal '{signal}'; reading the files anew"
+                    );
+                    sidecar.reload().await;
+                }
+                signal => {
+                    tracing::info!(
+                        target: "dapr.runtime", "Received signal '{signal}'; beginning shutdown"
+                    );
+                    return true;
+                }
+            },
+            request = sidecar.shutdown_requested() => {
+                tracing::info!(target: "dapr.api", "Shutdown requested via API");
+                if request.force {
+                    // The answer has to leave the process first (runtime §6.1).
+                    Clock::system().sleep(FORCED_AFTER).await;
+                }
+                return !request.force;
+            }
         }
     }
 }

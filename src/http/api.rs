@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use arc_swap::ArcSwap;
-use bindery_actors::Core;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bindery_actors::{Core, Operator};
 use bindery_contract::settings::Secret;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
 use super::trace::TraceContext;
 use super::{body, reply};
-use crate::resources::Inventory;
+use crate::resources::{Access, Inventory};
 use crate::sidecar::{Ready, ShutdownRequest};
 
 /// What the API is set up with.
@@ -29,6 +29,12 @@ pub struct ApiConfig {
     pub app: AppConnection,
     /// What is listed in the metadata besides the bindings.
     pub inventory: Inventory,
+    /// `HotReload`, if it is on.
+    pub features: Vec<&'static str>,
+    /// Which endpoints there are.
+    pub access: Access,
+    /// A hand on single bindings.
+    pub operator: Operator,
     /// `DAPR_API_TOKEN`.
     pub token: Option<Secret>,
     /// `--max-body-size`; `None` is no limit.
@@ -43,6 +49,9 @@ pub struct ApiConfig {
 pub struct Api {
     core: Arc<Core>,
     facts: Facts,
+    /// `None` while nothing is configured.
+    access: ArcSwapOption<Access>,
+    pub(super) operator: Operator,
     token: Option<Secret>,
     max_body: Option<usize>,
     ready: watch::Receiver<Ready>,
@@ -52,24 +61,53 @@ pub struct Api {
 impl Api {
     /// From its parts.
     pub fn new(config: ApiConfig) -> Self {
-        Self {
+        let api = Self {
             core: config.core,
             facts: Facts {
                 app_id: config.app_id,
                 app: config.app,
+                features: config.features,
                 inventory: ArcSwap::from_pointee(config.inventory),
                 extended: Mutex::new(BTreeMap::new()),
             },
+            access: ArcSwapOption::empty(),
+            operator: config.operator,
             token: config.token,
             max_body: config.max_body,
             ready: config.ready,
             shutdown: config.shutdown,
-        }
+        };
+        api.set_access(&config.access);
+        api
     }
 
     /// The actors.
     pub fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    /// What the metadata lists besides the bindings, from now on.
+    pub fn set_inventory(&self, inventory: Inventory) {
+        self.facts.inventory.store(Arc::new(inventory));
+    }
+
+    /// Which endpoints there are, from now on.
+    pub fn set_access(&self, access: &Access) {
+        let restricts = *access != Access::default();
+        self.access
+            .store(restricts.then(|| Arc::new(access.clone())));
+    }
+
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The route, unless a Configuration has closed it.
+    fn open_route(&self, route: Route) -> Route {
+        match &*self.access.load() {
+            Some(access) if !route.is_open(access) => Route::Unknown,
+            _ => route,
+        }
     }
 }
 
@@ -80,7 +118,7 @@ pub async fn serve(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    let route = Route::of(request.method(), request.path());
+    let route = api.open_route(Route::of(request.method(), request.path()));
     let trace = match TraceContext::of(request.headers()) {
         Ok(trace) => trace,
         Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
@@ -98,6 +136,8 @@ pub async fn serve(
             .body(api.facts.document(&api.core)),
         Route::SetMetadata(key) => api.set_metadata(&key, payload).await,
         Route::Shutdown => api.shut_down(&request),
+        Route::Status(name) => api.binding_status(name.as_deref(), &request),
+        Route::Operate(name, operation) => api.operate(&name, operation, &request).await,
         Route::Unknown => reply::error(
             StatusCode::NOT_FOUND,
             "ERR_DIRECT_INVOKE",

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use bindery_actors::{Core, SideStatus};
+use bindery_actors::{ComponentStatus, Core, SideStatus};
 use serde::Serialize;
 
 use crate::resources::Inventory;
@@ -33,6 +33,7 @@ pub struct AppConnection {
 pub(super) struct Facts {
     pub(super) app_id: String,
     pub(super) app: AppConnection,
+    pub(super) features: Vec<&'static str>,
     pub(super) inventory: ArcSwap<Inventory>,
     pub(super) extended: Mutex<BTreeMap<String, String>>,
 }
@@ -42,6 +43,8 @@ pub(super) struct Facts {
 struct Metadata<'a> {
     id: &'a str,
     runtime_version: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    enabled_features: &'a [&'static str],
     components: Vec<Component>,
     extended: BTreeMap<String, String>,
     app_connection_properties: &'a AppConnection,
@@ -50,6 +53,9 @@ struct Metadata<'a> {
     resiliencies: Vec<Named<'a>>,
     /// Our addition: how each binding is.
     bindings: Vec<Binding>,
+    /// Our addition: what is wrong in the files, while the last good versions go on.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    resource_errors: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -80,6 +86,8 @@ struct ActorRuntime {
 #[serde(rename_all = "camelCase")]
 struct Binding {
     name: String,
+    #[serde(rename = "type")]
+    type_name: String,
     sides: Vec<Side>,
 }
 
@@ -93,6 +101,9 @@ struct Side {
     last_error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_try: Option<String>,
+    /// Why a newer version of its file does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<String>,
     restarts: u64,
     panics: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -151,6 +162,7 @@ impl Facts {
         let document = Metadata {
             id: &self.app_id,
             runtime_version: DAPR_VERSION,
+            enabled_features: &self.features,
             components: listed.chain(bindings).collect(),
             extended,
             app_connection_properties: &self.app,
@@ -166,15 +178,37 @@ impl Facts {
                 .collect(),
             bindings: status
                 .iter()
-                .map(|component| Binding {
-                    name: component.name.to_string(),
-                    sides: component.sides.iter().map(side).collect(),
-                })
+                .map(|component| Binding::of(component))
                 .collect(),
+            resource_errors: &inventory.errors,
         };
         let mut text = serde_json::to_string(&document).unwrap_or_default();
         text.push('\n');
         text
+    }
+}
+
+/// How all bindings are.
+pub(super) fn bindings(core: &Core) -> String {
+    let components = core.status().components();
+    let bindings: Vec<Binding> = components.iter().map(|one| Binding::of(one)).collect();
+    serde_json::to_string(&bindings).unwrap_or_default()
+}
+
+/// How one binding is, if there is one of this name.
+pub(super) fn binding(core: &Core, name: &str) -> Option<String> {
+    let components = core.status().components();
+    let found = components.iter().find(|one| *one.name == *name)?;
+    serde_json::to_string(&Binding::of(found)).ok()
+}
+
+impl Binding {
+    fn of(component: &ComponentStatus) -> Self {
+        Self {
+            name: component.name.to_string(),
+            type_name: component.type_name.clone(),
+            sides: component.sides.iter().map(side).collect(),
+        }
     }
 }
 
@@ -192,6 +226,7 @@ fn side(side: &SideStatus) -> Side {
         since: rfc3339(side.since),
         last_error: side.last_error.as_ref().map(ToString::to_string),
         next_try: side.next_try.map(rfc3339),
+        pending: side.pending.as_ref().map(ToString::to_string),
         restarts: side.restarts,
         panics: side.panics,
         events: side.input.as_ref().map(|input| Events {

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod body;
+mod control;
 mod metadata;
 mod path;
 mod reply;

@@ -1,6 +1,9 @@
 //! Which endpoint a request is for.
 
 use actix_web::http::Method;
+use bindery_actors::Operation;
+
+use crate::resources::Access;
 
 /// An endpoint of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub(super) enum Route {
     SetMetadata(String),
     /// `POST /v1.0/shutdown`.
     Shutdown,
+    /// `GET /v1.0-alpha1/bindings[/{name}]`, the name still encoded.
+    Status(Option<String>),
+    /// `POST /v1.0-alpha1/bindings/{name}/pause|resume|restart`, the name still encoded.
+    Operate(String, Operation),
     /// Everything else.
     Unknown,
 }
@@ -45,8 +52,39 @@ impl Route {
             ["v1.0", "metadata"] if get => Self::Metadata,
             ["v1.0", "metadata", key] if put => Self::SetMetadata((*key).to_owned()),
             ["v1.0", "shutdown"] if post => Self::Shutdown,
+            ["v1.0-alpha1", "bindings"] if get => Self::Status(None),
+            ["v1.0-alpha1", "bindings", name] if get => Self::Status(Some((*name).to_owned())),
+            ["v1.0-alpha1", "bindings", name, operation] if post => match *operation {
+                "pause" => Self::Operate((*name).to_owned(), Operation::Pause),
+                "resume" => Self::Operate((*name).to_owned(), Operation::Resume),
+                "restart" => Self::Operate((*name).to_owned(), Operation::Restart),
+                _ => Self::Unknown,
+            },
             _ => Self::Unknown,
         }
+    }
+
+    /// The group, its version and the path by which `spec.api` of a Configuration names it;
+    /// nothing for what is always there (runtime §6.5).
+    fn names(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Self::Binding(_) => Some(("bindings", "v1", "v1.0/bindings/{name}")),
+            Self::Metadata => Some(("metadata", "v1", "v1.0/metadata")),
+            Self::SetMetadata(_) => Some(("metadata", "v1", "v1.0/metadata/{key}")),
+            Self::Shutdown => Some(("shutdown", "v1", "v1.0/shutdown")),
+            Self::Status(_) | Self::Operate(..) => Some((
+                "bindings-control",
+                "v1alpha1",
+                "v1.0-alpha1/bindings/{name}",
+            )),
+            Self::Healthz | Self::HealthzOutbound | Self::Unknown => None,
+        }
+    }
+
+    /// Whether it exists by these rules.
+    pub(super) fn is_open(&self, access: &Access) -> bool {
+        self.names()
+            .is_none_or(|(group, version, path)| access.http(group, version, path))
     }
 
     /// Whether the endpoint answers without a token (runtime §6.4).

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bindery_actors::{Component, Policies};
 
-use super::error::Finding;
 use super::{Inspection, Inventory, Resiliency, Resources, Version};
 
 /// What runs.
@@ -19,8 +18,8 @@ pub struct Live {
     inventory: Inventory,
     /// Files that were empty when they were last looked at.
     empty: HashSet<Arc<Path>>,
-    /// What was wrong when it was last looked at.
-    wrong: Vec<Finding>,
+    /// What was wrong when it was last looked at, in words.
+    wrong: Vec<String>,
 }
 
 /// What is to be done.
@@ -34,8 +33,8 @@ pub struct Changes {
     pub policies: Option<Option<Policies>>,
     /// What the metadata lists now, where that has changed.
     pub inventory: Option<Inventory>,
-    /// What is wrong and was not wrong before.
-    pub wrong: Vec<Finding>,
+    /// What is wrong and was not wrong before, in words.
+    pub wrong: Vec<String>,
     /// Whether to look again soon: a file is empty, as it is while it is being written.
     pub look_again: bool,
 }
@@ -114,18 +113,39 @@ impl Live {
         self.empty = unsettled;
 
         errors.extend(resources.mistakes);
-        inventory.errors = errors.iter().map(ToString::to_string).collect();
-        if inventory != self.inventory {
-            self.inventory = inventory.clone();
-            changes.inventory = Some(inventory);
-        }
-        let known = std::mem::replace(&mut self.wrong, errors.clone());
-        errors.retain(|error| !known.contains(error));
-        changes.wrong = errors;
+        let errors = errors.iter().map(ToString::to_string).collect();
+        self.show(inventory, errors, &mut changes);
         if !policies_stay {
             self.resiliency = resources.resiliency;
         }
         changes
+    }
+
+    /// Takes in that the files cannot be looked at: all that runs goes on.
+    pub fn fail(&mut self, error: impl ToString) -> Changes {
+        let mut changes = Changes::default();
+        self.show(
+            self.inventory.clone(),
+            vec![error.to_string()],
+            &mut changes,
+        );
+        changes
+    }
+
+    /// What was wrong when it was last looked at.
+    pub fn errors(&self) -> Vec<String> {
+        self.wrong.clone()
+    }
+
+    fn show(&mut self, mut inventory: Inventory, errors: Vec<String>, changes: &mut Changes) {
+        let new = errors.iter().filter(|error| !self.wrong.contains(error));
+        changes.wrong = new.cloned().collect();
+        inventory.errors.clone_from(&errors);
+        self.wrong = errors;
+        if inventory != self.inventory {
+            self.inventory = inventory.clone();
+            changes.inventory = Some(inventory);
+        }
     }
 
     fn is_in(&self, file: &Path) -> bool {
@@ -255,6 +275,23 @@ mod tests {
     }
 
     #[test]
+    fn files_that_cannot_be_looked_at_change_nothing_and_are_told_of_once() {
+        let one = cron("a", "@every 1s");
+        let mut live = live(&[("x", &one)]);
+        let changes = live.fail("no such folder");
+        assert!(changes.is_empty());
+        assert_eq!(changes.wrong, ["no such folder"]);
+        assert_eq!(
+            changes.inventory.expect("it is shown").errors,
+            live.errors()
+        );
+        assert!(live.fail("no such folder").wrong.is_empty());
+        let changes = live.update(look(&[("x", &one)]));
+        assert!(changes.is_empty());
+        assert_eq!(changes.inventory.expect("it is mended").errors, [""; 0]);
+    }
+
+    #[test]
     fn two_of_one_name_change_nothing() {
         let mut live = live(&[("x", &cron("a", "@every 1s"))]);
         let twice = look(&[
@@ -263,7 +300,7 @@ mod tests {
         ]);
         let changes = live.update(twice);
         assert!(changes.is_empty());
-        assert!(changes.wrong[0].problem.contains("duplicate definition"));
+        assert!(changes.wrong[0].contains("duplicate definition"));
     }
 
     #[test]

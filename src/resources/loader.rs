@@ -8,6 +8,7 @@ use bindery_actors::{Component, ComponentId};
 use bindery_contract::settings::{Field, Properties};
 use bindery_contract::{Registration, Role, Source};
 
+use super::configuration::Configuration;
 use super::error::{Finding, LoadError};
 use super::manifest::{self, Manifest};
 use super::secrets::{SecretStore, SecretStores};
@@ -45,27 +46,57 @@ enum File {
     Text(Arc<Path>, Vec<u8>),
 }
 
-/// Loads all folders, and what is written in code, for a sidecar.
-///
-/// # Errors
-/// A folder that cannot be read, or all resources that can never work.
-pub fn load(
-    folders: &[PathBuf],
-    code: Vec<Manifest>,
-    catalogue: &Catalogue,
-    surroundings: &Surroundings,
-) -> Result<Resources, LoadError> {
-    let mut files = Vec::new();
-    for folder in folders {
-        files.extend(yaml_files(folder)?);
+/// Where the resources of a sidecar come from.
+pub struct Sources {
+    /// Folders of YAML files.
+    pub folders: Vec<PathBuf>,
+    /// What is written in code.
+    pub code: Vec<Manifest>,
+    /// What there is.
+    pub catalogue: Catalogue,
+    /// What the sidecar knows of its surroundings.
+    pub surroundings: Surroundings,
+}
+
+impl Sources {
+    /// Loads everything.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or all resources that can never work.
+    pub fn load(&self, configuration: &Configuration) -> Result<Resources, LoadError> {
+        let Inspection {
+            resources, errors, ..
+        } = self.look(configuration)?;
+        if errors.is_empty() {
+            Ok(resources)
+        } else {
+            Err(LoadError::Resources(errors))
+        }
     }
-    let Inspection {
-        resources, errors, ..
-    } = inspect_files(files, code, catalogue, surroundings, Scope::App);
-    if errors.is_empty() {
-        Ok(resources)
-    } else {
-        Err(LoadError::Resources(errors))
+
+    /// Looks at everything without an end at the first mistake.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn look(&self, configuration: &Configuration) -> Result<Inspection, LoadError> {
+        let mut files = Vec::new();
+        for folder in &self.folders {
+            files.extend(yaml_files(folder)?);
+        }
+        let Self {
+            code,
+            catalogue,
+            surroundings,
+            ..
+        } = self;
+        let loader = Loader {
+            catalogue,
+            surroundings,
+            configuration: Some(configuration),
+            scope: Scope::App,
+            inspection: Inspection::default(),
+        };
+        Ok(loader.inspect(files, code.clone()))
     }
 }
 
@@ -87,49 +118,14 @@ pub fn inspect(
             Place::Path(folder) => files.extend(yaml_files(&folder)?),
         }
     }
-    Ok(inspect_files(
-        files,
-        Vec::new(),
+    let loader = Loader {
         catalogue,
         surroundings,
+        configuration: None,
         scope,
-    ))
-}
-
-fn inspect_files(
-    files: Vec<File>,
-    code: Vec<Manifest>,
-    catalogue: &Catalogue,
-    surroundings: &Surroundings,
-    scope: Scope,
-) -> Inspection {
-    let mut loader = Loader {
-        catalogue,
-        surroundings,
-        scope,
-        inspection: Inspection {
-            files: files.len(),
-            ..Inspection::default()
-        },
+        inspection: Inspection::default(),
     };
-    let mut manifests = Vec::new();
-    for file in files {
-        loader.read_file(file, &mut manifests);
-    }
-    for manifest in code {
-        if let Some(first) = manifests.iter().find(|first| first.name == manifest.name) {
-            let finding = duplicate(&manifest.file, &manifest.name, first);
-            loader.error(finding);
-        } else {
-            manifests.push(manifest);
-        }
-    }
-    let names: Vec<String> = manifests.iter().map(|one| one.name.clone()).collect();
-    loader.build(manifests);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let dangling = loader.inspection.resources.resiliency.dangling(&names);
-    loader.warn_all(dangling);
-    loader.inspection
+    Ok(loader.inspect(files, Vec::new()))
 }
 
 /// The YAML files directly in a folder, in the order of their names.
@@ -165,11 +161,52 @@ fn yaml_files(folder: &Path) -> Result<Vec<File>, LoadError> {
 struct Loader<'a> {
     catalogue: &'a Catalogue,
     surroundings: &'a Surroundings,
+    configuration: Option<&'a Configuration>,
     scope: Scope,
     inspection: Inspection,
 }
 
 impl Loader<'_> {
+    fn inspect(mut self, files: Vec<File>, code: Vec<Manifest>) -> Inspection {
+        self.inspection.files = files.len();
+        let mut manifests = Vec::new();
+        for file in files {
+            self.read_file(file, &mut manifests);
+        }
+        for manifest in code {
+            if let Some(first) = manifests.iter().find(|first| first.name == manifest.name) {
+                let finding = duplicate(&manifest.file, &manifest.name, first);
+                self.error(finding);
+            } else {
+                manifests.push(manifest);
+            }
+        }
+        let names: Vec<String> = manifests.iter().map(|one| one.name.clone()).collect();
+        manifests.retain(|manifest| !self.is_denied(manifest));
+        self.build(manifests);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let dangling = self.inspection.resources.resiliency.dangling(&names);
+        self.warn_all(dangling);
+        self.inspection
+    }
+
+    /// Left out because `spec.components.deny` says so (runtime §3.3).
+    fn is_denied(&mut self, manifest: &Manifest) -> bool {
+        let is_denied = self
+            .configuration
+            .is_some_and(|it| it.denies(&manifest.type_name, &manifest.version));
+        if is_denied {
+            let problem = format!(
+                "component '{}' cannot be loaded because components of type '{}' are not allowed",
+                manifest.name,
+                manifest.display()
+            );
+            let finding = Finding::in_file(&manifest.file, problem).at(manifest.type_at);
+            self.warn_all([finding.hint("spec.components.deny of the Configuration names it")]);
+        }
+        is_denied
+    }
+
     /// Adds the components of one file that concern this app.
     fn read_file(&mut self, file: File, accepted: &mut Vec<Manifest>) {
         let (file, bytes) = match file {

@@ -3,6 +3,7 @@
 //! Everything is read and checked before a port is opened: what can never work is an error here,
 //! with its file and line, and nothing is half started.
 
+mod configuration;
 mod delivery;
 mod error;
 mod keys;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 
 use bindery_actors::Component;
 
+pub use self::configuration::{Access, Configuration};
 pub use self::error::{Finding, LoadError};
 pub use self::live::{Changes, Live};
-pub use self::loader::{Place, Scope, inspect, load};
+pub use self::loader::{Place, Scope, Sources, inspect};
 pub(crate) use self::manifest::INIT_TIMEOUT;
 pub use self::manifest::{Item, ItemSource, Manifest, clean_path};
 pub use self::resiliency::Resiliency;

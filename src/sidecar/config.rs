@@ -14,6 +14,8 @@ pub struct Config {
     pub app_id: String,
     /// Folders of YAML files; `--resources-path`.
     pub resources: Vec<PathBuf>,
+    /// Configuration files, those after the first on top of it; `--config`.
+    pub configurations: Vec<PathBuf>,
     /// The HTTP API on a port of its own; `None` opens no port.
     pub http: Option<HttpConfig>,
     /// How long a shutdown may take; `None` is as long as it takes. Default 5 s.
@@ -22,6 +24,12 @@ pub struct Config {
     pub workers: usize,
     /// The largest request body in bytes, `--max-body-size`; `None` is no limit. Default 4 MiB.
     pub max_body: Option<usize>,
+    /// Whether files are watched, and what changes in them taken in. A Configuration that says
+    /// something of the feature `HotReload` wins. Default `true`.
+    pub hot_reload: bool,
+    /// How often all files are looked at without a cause, while they are watched;
+    /// `--hot-reload-reconcile-interval`. Default 60 s.
+    pub reconcile: Duration,
     /// Where environment variables come from.
     pub env: Env,
 }
@@ -32,12 +40,20 @@ impl Config {
         Self {
             app_id: app_id.into(),
             resources: Vec::new(),
+            configurations: Vec::new(),
             http: None,
             grace: Some(Duration::from_secs(5)),
             workers: 0,
             max_body: Some(4 << 20),
+            hot_reload: true,
+            reconcile: Duration::from_secs(60),
             env: Env::Process,
         }
+    }
+
+    /// Whether there is anything to watch.
+    pub(super) fn has_files(&self) -> bool {
+        !self.resources.is_empty() || !self.configurations.is_empty()
     }
 }
 

@@ -2,22 +2,25 @@
 //! No binding's code and no request ever does.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use bindery_actors::{Core, InputStarter, Limits, Runtime, RuntimeConfig, Threads, app};
+use bindery_actors::{Core, Limits, Runtime, RuntimeConfig, Threads, app};
 use bindery_contract::settings::Secret;
-use bindery_contract::{Clock, Deadline, Identity, Instant};
+use bindery_contract::{Clock, Deadline, Identity};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::{AppConfig, Config};
+use super::config::{AppConfig, Config, HttpConfig};
+use super::readiness::{Readiness, Way};
+use super::reload::{LookNow, Reloader};
 use super::{Ready, Shared, Shutdown, Sidecar, StartError};
 use crate::app::{HttpApp, HttpAppConfig, InProcessApp};
 use crate::catalogue::Catalogue;
-use crate::http::{self, Api, ApiConfig, AppConnection, ServerConfig, Servers};
-use crate::resources::{self, Manifest, Resources, Surroundings};
+use crate::http::{self, Api, ApiConfig, AppConnection, Listener, ServerConfig, Servers};
+use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
 
 /// Everything a sidecar is started from.
 pub(super) struct Plan {
@@ -34,6 +37,8 @@ pub(super) enum Command {
     Stop(oneshot::Sender<Shutdown>),
     /// Asks the app again about the inputs that it did not want.
     AskAgain,
+    /// Reads the files anew; the answer is what is wrong in them.
+    Reload(LookNow),
 }
 
 /// Starts the control thread, and on it the sidecar.
@@ -85,7 +90,7 @@ pub(super) struct Parts {
 struct Control {
     clock: Clock,
     grace: Option<Duration>,
-    runtime: Runtime,
+    runtime: Rc<Runtime>,
     api: Arc<Api>,
     servers: Option<Servers>,
     /// Threads that deliver events and make calls where no server has any.
@@ -93,7 +98,9 @@ struct Control {
     addresses: Vec<SocketAddr>,
     ready: watch::Receiver<Ready>,
     requests: watch::Receiver<Option<super::ShutdownRequest>>,
-    _readiness: AbortOnDropHandle<()>,
+    readiness: AbortOnDropHandle<()>,
+    reloader: AbortOnDropHandle<()>,
+    reload: mpsc::UnboundedSender<LookNow>,
 }
 
 impl Control {
@@ -107,36 +114,22 @@ impl Control {
             app,
             in_process,
         } = plan;
-        let resources = load(&config, &catalogue, components)?;
-        let listeners = match &config.http {
-            Some(http) => http::bind(&http.listen, http.port, &clock)
-                .await
-                .map_err(StartError::Listen)?,
-            None => Vec::new(),
-        };
+        let sources = Arc::new(sources(&config, catalogue, components));
+        let configuration = configuration(&config)?;
+        let mut resources = load(&sources, &configuration)?;
+        let listeners = bind(&config, &clock).await?;
         let addresses: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.address).collect();
-        let workers = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
+        let workers = worker_count(&config);
         let http_app = app.as_ref().map(|app| http_app(app, &config, &clock));
-        let runtime = Runtime::start(RuntimeConfig {
-            clock: clock.clone(),
-            identity: Identity {
-                app_id: config.app_id.clone(),
-                namespace: config.env.get("NAMESPACE").unwrap_or_default(),
-            },
-            limits: Limits {
-                workers,
-                ..Limits::default()
-            },
-            threads: Threads::Own,
-            app: Some(match &http_app {
-                Some(app) => Arc::new(app.clone()) as Arc<dyn app::App>,
-                None => Arc::new(in_process.clone()),
-            }),
-        });
+        let way_to_app: Arc<dyn app::App> = match &http_app {
+            Some(app) => Arc::new(app.clone()),
+            None => Arc::new(in_process.clone()),
+        };
+        let runtime = Rc::new(start_runtime(&config, &clock, workers, way_to_app));
+        let hot_reload = configuration
+            .feature("HotReload")
+            .unwrap_or(config.hot_reload);
         let (ready_in, ready) = watch::channel(Ready::default());
         let (shutdown, requests) = watch::channel(None);
         let api = Arc::new(Api::new(ApiConfig {
@@ -144,27 +137,24 @@ impl Control {
             app_id: config.app_id.clone(),
             app: app_connection(app.as_ref()),
             inventory: resources.inventory(),
+            features: hot_reload.then_some("HotReload").into_iter().collect(),
+            access: configuration.access().clone(),
+            operator: runtime.operator(),
             token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
             max_body: config.max_body,
             ready: ready.clone(),
             shutdown,
         }));
         runtime.core().set_policies(resources.resiliency.policies());
+        let live = Live::new(&mut resources);
         runtime.load(resources.components);
         // Before anybody can call: a name that is not known yet would be an error.
         runtime.loaded().await;
         let (servers, workers) = match &config.http {
-            Some(http) => {
-                let server = ServerConfig {
-                    workers,
-                    h2c: http.h2c,
-                    shutdown_timeout: config.grace.unwrap_or(Duration::from_secs(10)),
-                };
-                let servers = http::start(listeners, Arc::clone(&api), &server)
-                    .map_err(StartError::Server)?;
-                announce(&addresses, !http.listen.is_empty());
-                (Some(servers), Vec::new())
-            }
+            Some(http) => (
+                Some(serve(http, config.grace, workers, listeners, &api)?),
+                Vec::new(),
+            ),
             None => (None, own_workers(runtime.core(), workers).await),
         };
         let way = match http_app {
@@ -183,6 +173,18 @@ impl Control {
             ready: ready_in,
             started,
         };
+        let is_watched = hot_reload && config.has_files();
+        let reloader = Reloader {
+            clock: clock.clone(),
+            sources,
+            live,
+            runtime: Rc::clone(&runtime),
+            api: Arc::clone(&api),
+            configurations: config.configurations,
+            configuration: Arc::new(configuration),
+            watch: is_watched.then_some(config.reconcile),
+        };
+        let (reload, asked) = mpsc::unbounded_channel();
         Ok(Self {
             clock,
             grace: config.grace,
@@ -193,7 +195,9 @@ impl Control {
             addresses,
             ready,
             requests,
-            _readiness: AbortOnDropHandle::new(tokio::task::spawn_local(readiness.follow())),
+            readiness: AbortOnDropHandle::new(tokio::task::spawn_local(readiness.follow())),
+            reloader: AbortOnDropHandle::new(tokio::task::spawn_local(reloader.run(asked))),
+            reload,
         })
     }
 
@@ -215,6 +219,7 @@ impl Control {
                     self.runtime.start_inputs();
                     self.runtime.ask_again();
                 }
+                Some(Command::Reload(answer)) => drop(self.reload.send(answer)),
                 Some(Command::Stop(done)) => break Some(done),
                 None => break None,
             }
@@ -228,6 +233,9 @@ impl Control {
     /// The sources first, then what is running, the servers, the outputs last.
     async fn stop(self) -> Shutdown {
         tracing::info!(target: "dapr.runtime", "Dapr is shutting down");
+        // What stops takes no changes in, and reads nothing that it did not read before.
+        self.reloader.abort();
+        self.readiness.abort();
         let deadline = match self.grace {
             Some(grace) => Deadline::at(self.clock.now() + grace),
             None => Deadline::NONE,
@@ -259,18 +267,70 @@ impl Control {
     }
 }
 
-/// Reads files, then takes in what is written in code.
-fn load(
-    config: &Config,
-    catalogue: &Catalogue,
-    components: Vec<Manifest>,
-) -> Result<Resources, StartError> {
-    tracing::info!(target: "dapr.runtime", "Loading components…");
-    let surroundings = Surroundings {
-        app_id: config.app_id.clone(),
-        env: config.env.clone(),
+/// Opens the port, if there is to be one.
+async fn bind(config: &Config, clock: &Clock) -> Result<Vec<Listener>, StartError> {
+    let Some(http) = &config.http else {
+        return Ok(Vec::new());
     };
-    let resources = resources::load(&config.resources, components, catalogue, &surroundings)?;
+    let bound = http::bind(&http.listen, http.port, clock).await;
+    bound.map_err(StartError::Listen)
+}
+
+/// One for each processor of the quota, unless a number is given.
+fn worker_count(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn start_runtime(
+    config: &Config,
+    clock: &Clock,
+    workers: usize,
+    app: Arc<dyn app::App>,
+) -> Runtime {
+    Runtime::start(RuntimeConfig {
+        clock: clock.clone(),
+        identity: Identity {
+            app_id: config.app_id.clone(),
+            namespace: config.env.get("NAMESPACE").unwrap_or_default(),
+        },
+        limits: Limits {
+            workers,
+            ..Limits::default()
+        },
+        threads: Threads::Own,
+        app: Some(app),
+    })
+}
+
+fn sources(config: &Config, catalogue: Catalogue, code: Vec<Manifest>) -> Sources {
+    Sources {
+        folders: config.resources.clone(),
+        code,
+        catalogue,
+        surroundings: Surroundings {
+            app_id: config.app_id.clone(),
+            env: config.env.clone(),
+        },
+    }
+}
+
+/// Reads the Configuration files, and tells what is odd about them.
+fn configuration(config: &Config) -> Result<Configuration, StartError> {
+    let (configuration, odd) = Configuration::load(&config.configurations, &config.env)
+        .map_err(StartError::Configuration)?;
+    for finding in odd {
+        tracing::warn!(target: "dapr.runtime", "{finding}");
+    }
+    Ok(configuration)
+}
+
+/// Loads everything, and tells what is odd about it.
+fn load(sources: &Sources, configuration: &Configuration) -> Result<Resources, StartError> {
+    tracing::info!(target: "dapr.runtime", "Loading components…");
+    let resources = sources.load(configuration)?;
     for mistake in &resources.mistakes {
         tracing::error!(target: "dapr.runtime.resiliency", "{mistake}");
     }
@@ -284,6 +344,25 @@ fn load(
         tracing::warn!(target: "dapr.runtime.loader", "{warning}");
     }
     Ok(resources)
+}
+
+/// Serves the API; its threads are the workers.
+fn serve(
+    http: &HttpConfig,
+    grace: Option<Duration>,
+    workers: usize,
+    listeners: Vec<Listener>,
+    api: &Arc<Api>,
+) -> Result<Servers, StartError> {
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let server = ServerConfig {
+        workers,
+        h2c: http.h2c,
+        shutdown_timeout: grace.unwrap_or(Duration::from_secs(10)),
+    };
+    let servers = http::start(listeners, Arc::clone(api), &server).map_err(StartError::Server)?;
+    announce(&addresses, !http.listen.is_empty());
+    Ok(servers)
 }
 
 /// Threads that route calls and deliver events. Returns when all of them do.
@@ -339,58 +418,4 @@ fn announce(addresses: &[SocketAddr], chosen: bool) {
         target: "dapr.runtime.http",
         "HTTP server is running on port {port}: {}{reach}", all.join(", ")
     );
-}
-
-/// The way to the app.
-enum Way {
-    Http { http: HttpApp, fetch_config: bool },
-    InProcess,
-    Nowhere,
-}
-
-/// Follows the start to its end: bindings tried, app found, inputs asked for.
-struct Readiness {
-    core: Arc<Core>,
-    inputs: InputStarter,
-    way: Way,
-    ready: watch::Sender<Ready>,
-    started: Instant,
-}
-
-impl Readiness {
-    async fn follow(self) {
-        let mut progress = self.core.progress();
-        // The core lives as long as this task, so waiting cannot fail.
-        let _ = progress.wait_for(|progress| progress.tried).await;
-        tracing::info!(target: "dapr.runtime", "All outstanding components processed");
-        self.ready.send_modify(|ready| ready.outbound = true);
-        match self.way {
-            Way::Nowhere => tracing::warn!(
-                target: "dapr.runtime",
-                "App channel is not initialized. Did you configure an app-port?"
-            ),
-            Way::InProcess => {
-                self.inputs.start();
-                let _ = progress.wait_for(|progress| progress.asked).await;
-            }
-            Way::Http { http, fetch_config } => {
-                http.wait_until_listening().await;
-                if fetch_config {
-                    http.fetch_config().await;
-                }
-                self.inputs.start();
-                let _ = progress.wait_for(|progress| progress.asked).await;
-            }
-        }
-        self.ready.send_modify(|ready| ready.inbound = true);
-        let took = self
-            .core
-            .clock()
-            .now()
-            .saturating_duration_since(self.started);
-        tracing::info!(
-            target: "dapr.runtime",
-            "dapr initialized. Status: Running. Init Elapsed {}ms", took.as_millis()
-        );
-    }
 }

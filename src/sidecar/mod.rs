@@ -4,6 +4,8 @@ mod builder;
 mod component;
 mod config;
 mod control;
+mod readiness;
+mod reload;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -22,7 +24,7 @@ pub use self::config::{AppConfig, Config, HttpConfig};
 use self::control::{Command, Parts};
 use crate::app::{Handlers, IntoAnswer};
 use crate::http;
-use crate::resources::LoadError;
+use crate::resources::{Finding, LoadError};
 
 /// A call without metadata: `sidecar.invoke("files", "list", "", NO_METADATA)`.
 pub const NO_METADATA: [(&str, &str); 0] = [];
@@ -33,6 +35,9 @@ pub enum StartError {
     /// A resource can never work.
     #[error(transparent)]
     Resources(#[from] LoadError),
+    /// A Configuration file can never work.
+    #[error("{0}")]
+    Configuration(Finding),
     /// The port is not to be had.
     #[error(
         "could not listen on any endpoint for the HTTP API: {0}. Is another sidecar running? \
@@ -179,6 +184,28 @@ impl Sidecar {
     /// leaving the thread.
     pub fn api(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
         http::mount(Arc::clone(&self.shared.parts.api))
+    }
+
+    /// Reads the files anew and takes in what has changed, as it happens by itself where they are
+    /// watched. Returns when they are read, with what is wrong in them: what that concerns goes on
+    /// as it was.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let components = folder.path();
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let sidecar = bindery::Sidecar::builder("shop").resources(components).start().await?;
+    /// std::fs::write(components.join("orders.yaml"), "kind: Component\nspec: {}\n").unwrap();
+    /// assert!(sidecar.reload().await[0].contains("orders.yaml:1:1"));
+    /// sidecar.shutdown().await;
+    /// # Ok::<(), bindery::StartError>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn reload(&self) -> Vec<String> {
+        let (answer, wrong) = oneshot::channel();
+        let _ = self.shared.commands.send(Command::Reload(answer));
+        // A sidecar that has stopped reads nothing.
+        wrong.await.unwrap_or_default()
     }
 
     /// How far the start has come.

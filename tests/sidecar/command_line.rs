@@ -111,7 +111,9 @@ fn what_can_never_work_ends_with_1_and_one_fatal_line() {
 fn every_flag_of_the_reference_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let components = resources(folder.path(), &[]);
-    let flags = "--mode standalone --config x.yaml --dapr-grpc-port 50002 --dapr-internal-grpc-port= \
+    let config = folder.path().join("config.yaml");
+    std::fs::write(&config, "kind: Configuration\nspec: {}\n").unwrap();
+    let flags = "--mode standalone --dapr-grpc-port 50002 --dapr-internal-grpc-port= \
         --dapr-internal-grpc-listen-address= --dapr-public-port= --dapr-public-listen-address= \
         --app-protocol http --app-channel-address 127.0.0.1 --app-ssl=false --app-max-concurrency -1 \
         --app-binding-options-timeout 3s --enable-app-health-check=false --app-health-check-path /h \
@@ -127,7 +129,8 @@ fn every_flag_of_the_reference_is_taken() {
         --scheduler-job-streams 3 --actors-disseminate-timeout 30s --actors-service x \
         --reminders-service x --disable-builtin-k8s-secret-store --components-path c \
         -dapr-listen-addresses 127.0.0.1 true";
-    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let mut flags: Vec<&str> = flags.split_whitespace().collect();
+    flags.splice(..0, ["--config", config.to_str().unwrap()]);
     let mut bindery = Running::sidecar(&components, &flags);
     bindery.wait_until_ready();
     let log = bindery.log();

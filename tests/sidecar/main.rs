@@ -7,6 +7,8 @@ mod command_line;
 mod demo;
 mod docs;
 mod http_api;
+mod operate;
+mod reload;
 mod resiliency;
 mod resources;
 mod support;

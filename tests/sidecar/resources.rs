@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bindery::catalogue::Catalogue;
-use bindery::resources::{Env, LoadError, Resources, Surroundings, load};
+use bindery::resources::{Configuration, Env, LoadError, Resources, Sources, Surroundings};
 use bindery_contract::{Order, Role};
 
 use crate::support::{Running, free_port};
@@ -44,12 +44,13 @@ impl Case {
             app_id: "orders".into(),
             env: Env::Fixed(Arc::new(self.env.clone())),
         };
-        load(
-            &[self.folder.path().to_owned()],
-            Vec::new(),
-            &Catalogue::default(),
-            &surroundings,
-        )
+        let sources = Sources {
+            folders: vec![self.folder.path().to_owned()],
+            code: Vec::new(),
+            catalogue: Catalogue::default(),
+            surroundings,
+        };
+        sources.load(&Configuration::default())
     }
 
     fn names(&self) -> Vec<String> {

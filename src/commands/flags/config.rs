@@ -75,6 +75,8 @@ impl SidecarFlags {
                 Err(_) => Some(Duration::from_secs(5)),
             },
             max_body: self.max_body()?,
+            configurations: self.config.clone(),
+            reconcile: self.reconcile()?,
             ..Config::new(self.app_id.clone())
         }
         .into();
@@ -161,6 +163,20 @@ impl SidecarFlags {
             addresses.extend(found.map(|address| address.ip()));
         }
         Ok(addresses)
+    }
+
+    /// A duration, or nanoseconds as the CLI writes them; 0 is the default.
+    fn reconcile(&self) -> Result<Duration, FlagError> {
+        let text = &self.hot_reload_reconcile_interval;
+        let interval = match text.parse::<u64>() {
+            Ok(nanoseconds) => Some(Duration::from_nanos(nanoseconds)).filter(|one| !one.is_zero()),
+            Err(_) => GoDuration::parse(text)
+                .map_err(|problem| {
+                    FlagError(format!("--hot-reload-reconcile-interval: {problem}"))
+                })?
+                .positive(),
+        };
+        Ok(interval.unwrap_or(Duration::from_secs(60)))
     }
 
     /// `-1` is the default, `0` no limit (runtime §1.3).

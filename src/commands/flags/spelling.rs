@@ -94,7 +94,6 @@ const DEPRECATED: &[Deprecated] = &[
 /// Flags that this version takes and does nothing about. Those of Dapr's control plane are not
 /// among them: nobody who starts a sidecar by hand would miss them.
 const INEFFECTIVE: &[&str] = &[
-    "config",
     "dapr-grpc-port",
     "dapr-internal-grpc-port",
     "dapr-internal-grpc-listen-address",
@@ -106,7 +105,6 @@ const INEFFECTIVE: &[&str] = &[
     "allowed-origins",
     "enable-app-health-check",
     "dapr-block-shutdown-duration",
-    "hot-reload-reconcile-interval",
     "enable-api-logging",
     "metrics-port",
     "metrics-listen-address",
@@ -201,11 +199,11 @@ mod tests {
                 "{name}"
             );
         }
-        let (matches, _) = parse("--components-path c --config x.yaml --app-id x");
+        let (matches, _) = parse("--components-path c --metrics-port 1 --app-id x");
         assert_eq!(
             deprecated(&matches),
             [("components-path", "use --resources-path")]
         );
-        assert_eq!(ineffective(&matches), ["config"]);
+        assert_eq!(ineffective(&matches), ["metrics-port"]);
     }
 }
