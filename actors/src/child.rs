@@ -12,7 +12,7 @@ use crate::binding::{BindingActor, Close};
 use crate::component::Component;
 use crate::life::{Life, State};
 use crate::report::Who;
-use crate::status::{InputCounters, InputStatus, SideStatus};
+use crate::status::{InputCounters, InputStatus, OutputCounters, SideStatus};
 use crate::table::{Generation, WaitingRoom};
 
 /// One side of one component.
@@ -39,6 +39,7 @@ pub(crate) struct Child {
     /// Whether the app was asked about it, with or without an answer.
     pub(crate) asked: bool,
     pub(crate) counters: Arc<InputCounters>,
+    pub(crate) calls: Arc<OutputCounters>,
     pub(crate) waiting: Arc<WaitingRoom>,
 }
 
@@ -111,6 +112,7 @@ impl Child {
             },
             asked: false,
             counters: Arc::default(),
+            calls: Arc::default(),
             waiting: WaitingRoom::new(component.id),
         }
     }
@@ -188,6 +190,7 @@ impl Child {
                 },
                 counters: Arc::clone(&self.counters),
             }),
+            output: (self.role == Role::Output).then(|| Arc::clone(&self.calls)),
         }
     }
 }

@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,8 +36,32 @@ const MAILBOX: usize = 16;
 
 /// An event with the input that it came from.
 pub(crate) struct Parcel {
-    pub(crate) input: Arc<Route>,
+    pub(crate) input: UnderWay,
     pub(crate) delivery: Delivery,
+}
+
+/// The input of an event, which counts the event as under way until this is dropped.
+pub(crate) struct UnderWay(Arc<Route>);
+
+impl UnderWay {
+    fn new(input: Arc<Route>) -> Self {
+        input.counters.arrived();
+        Self(input)
+    }
+}
+
+impl Deref for UnderWay {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.0
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.counters.settled();
+    }
 }
 
 /// One reading of one input: what its events have in common.
@@ -62,7 +87,7 @@ impl Lanes for Route {
                 .unwrap_or(0),
         };
         seats[seat].lane.push(Parcel {
-            input: Arc::clone(&self),
+            input: UnderWay::new(Arc::clone(&self)),
             delivery,
         });
     }
@@ -90,7 +115,7 @@ type Queue = (usize, Key);
 
 fn queue_of(parcel: &Parcel) -> Option<Queue> {
     let key = parcel.delivery.key()?;
-    Some((Arc::as_ptr(&parcel.input) as usize, key.clone()))
+    Some((Arc::as_ptr(&parcel.input.0) as usize, key.clone()))
 }
 
 impl DeliveryActor {

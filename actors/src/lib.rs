@@ -41,6 +41,7 @@ pub use self::policy::{Directions, Policies, Policy, PolicyCounts, Retry, Rules}
 pub use self::pulse::{ComponentId, Pulse};
 pub use self::runtime::{InputStarter, Operator, Runtime, RuntimeConfig};
 pub use self::status::{
-    BlockedEvent, ComponentStatus, InputCounters, InputStatus, SideStatus, StatusBoard,
+    BlockedEvent, ComponentStatus, InputCounters, InputStatus, OutputCounters, SideStatus,
+    StatusBoard,
 };
 pub use self::supervisor::{Operation, OperationError, Threads};

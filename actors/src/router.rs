@@ -319,6 +319,15 @@ impl Local {
     }
 
     async fn call(&self, call: &Call) -> Result<Option<Reply>, CallError> {
+        let running = self.generation.calls.begin();
+        let outcome = self.make(call).await;
+        if outcome.is_err() {
+            running.failed();
+        }
+        outcome
+    }
+
+    async fn make(&self, call: &Call) -> Result<Option<Reply>, CallError> {
         let replica = self.replica().await?;
         let output = replica.output();
         let operation = self.operation(output, call)?;

@@ -66,6 +66,8 @@ pub struct SideStatus {
     pub panics: u64,
     /// What is known of its events; only inputs have them.
     pub input: Option<InputStatus>,
+    /// What is counted of its calls; only outputs have them.
+    pub output: Option<Arc<OutputCounters>>,
 }
 
 impl SideStatus {
@@ -92,6 +94,8 @@ pub struct InputStatus {
 /// Counts the events of an input. One for each component; it outlives every reading.
 #[derive(Debug, Default)]
 pub struct InputCounters {
+    arrived: AtomicU64,
+    settled: AtomicU64,
     attempts: AtomicU64,
     taken: AtomicU64,
     refused: AtomicU64,
@@ -120,6 +124,13 @@ pub struct BlockedEvent {
 }
 
 impl InputCounters {
+    /// How many events are under way: read from the source and not settled.
+    pub fn in_flight(&self) -> u64 {
+        // The end is read first: what begins in between is missing rather than too much.
+        let settled = self.settled.load(Ordering::Relaxed);
+        self.arrived.load(Ordering::Relaxed).saturating_sub(settled)
+    }
+
     /// How often the app was tried.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
@@ -160,6 +171,14 @@ impl InputCounters {
 
     fn is_stuck(&self) -> bool {
         self.lock().values().any(|event| event.used_up)
+    }
+
+    pub(crate) fn arrived(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn settled(&self) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn attempted(&self, wall: SystemTime) {
@@ -258,5 +277,52 @@ impl Blocked {
 impl Drop for Blocked {
     fn drop(&mut self) {
         self.counters.lock().remove(&self.number);
+    }
+}
+
+/// Counts the calls of an output. One for each component; it outlives every opening.
+#[derive(Debug, Default)]
+pub struct OutputCounters {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl OutputCounters {
+    /// How many calls there were; a call that is tried again counts each time.
+    pub fn calls(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// How many of them failed.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How many are running.
+    pub fn in_flight(&self) -> u64 {
+        let ended = self.ended.load(Ordering::Relaxed);
+        self.begun.load(Ordering::Relaxed).saturating_sub(ended)
+    }
+
+    /// Counts a call as running until the guard is dropped.
+    pub(crate) fn begin(&self) -> RunningCall<'_> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        RunningCall(self)
+    }
+}
+
+/// While it lives, a call is running.
+pub(crate) struct RunningCall<'a>(&'a OutputCounters);
+
+impl RunningCall<'_> {
+    pub(crate) fn failed(&self) {
+        self.0.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for RunningCall<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }

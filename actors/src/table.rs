@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::pulse::ComponentId;
 use crate::report::{Report, Who};
+use crate::status::OutputCounters;
 
 /// How many calls may wait for one binding that is away.
 pub(crate) const WAITING_ROOM: usize = 1024;
@@ -119,6 +120,7 @@ pub(crate) struct Generation {
     pub(crate) name: Arc<str>,
     pub(crate) placement: Placement,
     pub(crate) declared: &'static [bindery_contract::Operation],
+    pub(crate) calls: Arc<OutputCounters>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }
 

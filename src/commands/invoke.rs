@@ -3,20 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bindery_contract::{Cause, Chain, Clock};
-use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::client::{self, Answer};
 use super::find;
-
-/// How long the call may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments of `bindery invoke`.
 #[derive(clap::Args, Debug)]
@@ -76,15 +68,12 @@ pub(super) fn run(arguments: &InvokeArgs) -> ExitCode {
         body.push_str(&data);
         body.push('}');
     }
-    let call = call(port, &arguments.name, body);
-    match actix_rt::System::new().block_on(call) {
-        Ok((status, headers, data)) => show(status, &headers, &data),
-        Err(error) => {
-            eprintln!(
-                "error: the sidecar on port {port} cannot be called: {}. Is it running? \
-                 --app-id, --dapr-http-port or DAPR_HTTP_PORT say which one",
-                Chain::from(&error)
-            );
+    let path = format!("/v1.0/bindings/{}", client::encoded(&arguments.name));
+    let asking = client::ask(port, Method::POST, &path, body);
+    match actix_rt::System::new().block_on(asking) {
+        Ok(answer) => show(&answer),
+        Err(problem) => {
+            eprintln!("error: {problem}");
             ExitCode::FAILURE
         }
     }
@@ -117,70 +106,22 @@ fn read_data(data: &str) -> Result<String, String> {
     Ok(Value::from(text.trim_end_matches('\n')).to_string())
 }
 
-async fn call(
-    port: u16,
-    name: &str,
-    body: String,
-) -> Result<(StatusCode, HeaderMap, Bytes), Cause> {
-    let name: String = form_encoded(name);
-    let mut request = Request::post(format!("http://127.0.0.1:{port}/v1.0/bindings/{name}"))
-        .body(Full::new(Bytes::from(body)))?;
-    if let Some(token) = std::env::var("DAPR_API_TOKEN")
-        .ok()
-        .filter(|token| !token.is_empty())
-    {
-        request
-            .headers_mut()
-            .insert("dapr-api-token", token.parse()?);
-    }
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let calling = async {
-        let answer = client.request(request).await?;
-        let (head, body) = answer.into_parts();
-        let data = body.collect().await?.to_bytes();
-        Ok((head.status, head.headers, data))
-    };
-    match Clock::system().timeout(PATIENCE, calling).await {
-        Some(outcome) => outcome,
-        None => Err(format!("no answer within {} s", PATIENCE.as_secs()).into()),
-    }
-}
-
-/// A name as the API decodes it: like the value of a form.
-fn form_encoded(name: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
-fn show(status: StatusCode, headers: &HeaderMap, data: &[u8]) -> ExitCode {
-    for (name, value) in headers {
+fn show(answer: &Answer) -> ExitCode {
+    for (name, value) in &answer.headers {
         if let Some(key) = name.as_str().strip_prefix("metadata.") {
             eprintln!("{key}: {}", String::from_utf8_lossy(value.as_bytes()));
         }
     }
-    if status.is_success() {
+    if answer.status.is_success() {
         let mut out = std::io::stdout().lock();
         // A reader that has gone away has seen enough.
-        let _ = out.write_all(data);
-        if !data.is_empty() && !data.ends_with(b"\n") {
+        let _ = out.write_all(&answer.data);
+        if !answer.data.is_empty() && !answer.data.ends_with(b"\n") {
             let _ = out.write_all(b"\n");
         }
         return ExitCode::SUCCESS;
     }
-    let answer: Value = serde_json::from_slice(data).unwrap_or_default();
-    let message = match answer["message"].as_str() {
-        Some(message) => message.to_owned(),
-        None => format!("{status}: {}", String::from_utf8_lossy(data).trim()),
-    };
-    eprintln!("error: {message}");
+    eprintln!("error: {}", answer.problem());
     ExitCode::FAILURE
 }
 

@@ -1,15 +1,18 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod client;
 mod completions;
 mod components;
 mod demo;
 mod find;
 mod flags;
 mod invoke;
+mod operate;
 mod run;
 mod sidecar;
 mod signals;
+mod status;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -53,10 +56,18 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Calls an output of a running sidecar.
     Invoke(invoke::InvokeArgs),
+    /// Lets a binding of a running sidecar rest: no events, no calls, until it is resumed.
+    Pause(operate::PauseArgs),
+    /// Opens a binding of a running sidecar anew.
+    Restart(operate::RestartArgs),
+    /// Ends the pause of a binding.
+    Resume(operate::ResumeArgs),
     /// Runs the sidecar and your app together.
     Run(Box<run::RunArgs>),
     /// A JSON schema of component YAML, for editors.
     Schema(components::SchemaArgs),
+    /// How the bindings of a running sidecar are, in a table that refreshes.
+    Status(status::StatusArgs),
 }
 
 /// Does what the command line says.
@@ -73,7 +84,11 @@ pub fn main() -> ExitCode {
         Some(Command::Components(arguments)) => components::run(&arguments),
         Some(Command::Schema(arguments)) => components::schema(&arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Pause(arguments)) => operate::run("pause", &arguments.binding),
+        Some(Command::Restart(arguments)) => operate::run("restart", &arguments.binding),
+        Some(Command::Resume(arguments)) => operate::run("resume", &arguments.binding),
         Some(Command::Run(arguments)) => run::run(*arguments),
+        Some(Command::Status(arguments)) => status::run(&arguments),
         None => {
             let _ = Cli::command().print_help();
             ExitCode::from(2)

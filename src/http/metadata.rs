@@ -106,8 +106,18 @@ struct Side {
     pending: Option<String>,
     restarts: u64,
     panics: u64,
+    /// Events that are read and not settled; calls that are running.
+    in_flight: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     events: Option<Events>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    calls: Option<Calls>,
+}
+
+#[derive(Serialize)]
+struct Calls {
+    calls: u64,
+    failed: u64,
 }
 
 #[derive(Serialize)]
@@ -229,6 +239,15 @@ fn side(side: &SideStatus) -> Side {
         pending: side.pending.as_ref().map(ToString::to_string),
         restarts: side.restarts,
         panics: side.panics,
+        in_flight: match (&side.input, &side.output) {
+            (Some(input), _) => input.counters.in_flight(),
+            (None, Some(output)) => output.in_flight(),
+            (None, None) => 0,
+        },
+        calls: side.output.as_ref().map(|output| Calls {
+            calls: output.calls(),
+            failed: output.failed(),
+        }),
         events: side.input.as_ref().map(|input| Events {
             subscribed: input.subscribed,
             last_event: input.counters.last_event().map(rfc3339),

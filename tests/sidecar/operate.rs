@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Answer, App, Running, free_port, request, resources, wait_for};
+use crate::support::{Answer, App, Running, binary, free_port, request, resources, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 const CREATE: &str = r#"{"operation":"create","data":"x"}"#;
@@ -154,4 +154,52 @@ fn strangers_may_not() {
     let bindery = Running::sidecar(&components, &["--config", config.to_str().unwrap()]);
     bindery.wait_until_callable();
     assert_eq!(post(&bindery, &[]).status, 404);
+}
+
+#[test]
+fn a_person_operates_a_binding_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    let settings = [("rootPath", root.to_str().unwrap())];
+    let files = ("files", "bindings.localstorage", &settings[..]);
+    let components = resources(folder.path(), &[files]);
+    let bindery = Running::sidecar(&components, &[]);
+    bindery.wait_until_ready();
+    assert_eq!(bindery.invoke("files", CREATE).status, 200);
+    let bindery_command = |words: &[&str]| {
+        let mut command = std::process::Command::new(binary());
+        let port = bindery.http_port.to_string();
+        let output = command
+            .args(words)
+            .args(["--dapr-http-port", &port])
+            .output();
+        let output = output.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (code, table, _) = bindery_command(&["status"]);
+    assert_eq!(code, Some(0));
+    let row = table.lines().nth(1).unwrap();
+    for cell in ["files", "output", "Running"] {
+        assert!(row.contains(cell), "{table}");
+    }
+    let nothing = (Some(0), String::new(), String::new());
+    assert_eq!(bindery_command(&["pause", "files"]), nothing);
+    assert!(bindery_command(&["status", "files"]).1.contains("Paused"));
+    let (code, _, problem) = bindery_command(&["pause", "files", "--side", "output"]);
+    assert_eq!(
+        (code, problem.trim()),
+        (Some(1), "error: binding files is paused already")
+    );
+    assert_eq!(bindery_command(&["resume", "files"]), nothing);
+    assert_eq!(bindery_command(&["restart", "files"]), nothing);
+    let (code, _, problem) = bindery_command(&["status", "filse"]);
+    assert_eq!(
+        (code, problem.trim()),
+        (Some(1), "error: couldn't find binding filse")
+    );
 }

@@ -432,6 +432,7 @@ fn publishable(core: &Arc<Core>, child: &Child, who: Who, placement: Placement) 
         name: Arc::clone(&child.component.name),
         placement,
         declared: child.component.registration.operations,
+        calls: Arc::clone(&child.calls),
         reports: core.reports.clone(),
     })
 }

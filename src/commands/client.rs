@@ -1,0 +1,90 @@
+//! Requests of commands to a running sidecar.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bindery_contract::{Cause, Chain, Clock};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer of a sidecar.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) data: Bytes,
+}
+
+impl Answer {
+    /// What an answer that is no success says.
+    pub(super) fn problem(&self) -> String {
+        let answer: Value = serde_json::from_slice(&self.data).unwrap_or_default();
+        match answer["message"].as_str() {
+            Some(message) => message.to_owned(),
+            None => {
+                let text = String::from_utf8_lossy(&self.data);
+                format!("{}: {}", self.status, text.trim())
+            }
+        }
+    }
+}
+
+/// Asks the sidecar on a port of this machine; with the token of the environment, if there is
+/// one.
+///
+/// # Errors
+/// Why there is no answer, and what to do about it.
+pub(super) async fn ask(
+    port: u16,
+    method: Method,
+    path: &str,
+    body: impl Into<Bytes>,
+) -> Result<Answer, String> {
+    let body = Full::new(body.into());
+    let asking = async {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://127.0.0.1:{port}{path}"))
+            .body(body)?;
+        let token = std::env::var("DAPR_API_TOKEN").unwrap_or_default();
+        if !token.is_empty() {
+            let headers = request.headers_mut();
+            headers.insert("dapr-api-token", token.parse()?);
+        }
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let (head, body) = client.request(request).await?.into_parts();
+        Ok::<_, Cause>(Answer {
+            status: head.status,
+            headers: head.headers,
+            data: body.collect().await?.to_bytes(),
+        })
+    };
+    let cause = match Clock::system().timeout(PATIENCE, asking).await {
+        Some(Ok(answer)) => return Ok(answer),
+        Some(Err(error)) => Chain::from(&error).to_string(),
+        None => format!("no answer within {} s", PATIENCE.as_secs()),
+    };
+    Err(format!(
+        "the sidecar on port {port} cannot be called: {cause}. Is it running? --app-id, \
+         --dapr-http-port or DAPR_HTTP_PORT say which one"
+    ))
+}
+
+/// A name in a path, as the API decodes it: like the value of a form.
+pub(super) fn encoded(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
