@@ -39,7 +39,7 @@ pub use self::core::{Core, Limits, Progress};
 pub use self::life::FailureClass;
 pub use self::policy::{Directions, Policies, Policy, PolicyCounts, Retry, Rules};
 pub use self::pulse::{ComponentId, Pulse};
-pub use self::runtime::{InputStarter, Operator, Runtime, RuntimeConfig};
+pub use self::runtime::{InputSwitch, Operator, Runtime, RuntimeConfig};
 pub use self::status::{
     BlockedEvent, ComponentStatus, InputCounters, InputStatus, OutputCounters, SideStatus,
     StatusBoard,

@@ -145,7 +145,7 @@ impl Runtime {
 
     /// The app is there: asks it what it wants, and reads that.
     pub fn start_inputs(&self) {
-        self.input_starter().start();
+        self.input_switch().start();
     }
 
     /// Asks the app again about the inputs that it did not want.
@@ -153,9 +153,9 @@ impl Runtime {
         self.tell(AskAgain);
     }
 
-    /// Starts the inputs later, for a task that waits for the app.
-    pub fn input_starter(&self) -> InputStarter {
-        InputStarter {
+    /// Starts and stops the inputs, for a task that watches the app.
+    pub fn input_switch(&self) -> InputSwitch {
+        InputSwitch {
             core: Arc::clone(&self.core),
             supervisor: Arc::clone(&self.supervisor),
         }
@@ -201,17 +201,26 @@ impl Runtime {
     }
 }
 
-/// See [`Runtime::input_starter`].
-pub struct InputStarter {
+/// See [`Runtime::input_switch`].
+pub struct InputSwitch {
     core: Arc<Core>,
     supervisor: SupervisorSeat,
 }
 
-impl InputStarter {
-    /// The app is there: asks it what it wants, and reads that.
+impl InputSwitch {
+    /// The app is there: asks it what it wants, and reads that. After a stop everything is asked
+    /// anew.
     pub fn start(&self) {
         self.core.desired().inputs = true;
         tell(&self.supervisor, StartInputs);
+    }
+
+    /// Reads no more: running events have until the deadline, then the inputs are closed. Does
+    /// not wait for that.
+    pub fn stop(&self, deadline: Deadline) {
+        self.core.desired().inputs = false;
+        let role = Role::Input;
+        tell(&self.supervisor, Stop { role, deadline });
     }
 }
 

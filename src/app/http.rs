@@ -23,6 +23,10 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often the port is looked at while nobody listens.
 const DIAL_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a connection is silent before the system asks whether the other side is there, and
+/// how long it waits for each of three answers.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// How the app is reached.
 #[derive(Clone, Debug)]
 pub struct HttpAppConfig {
@@ -110,6 +114,19 @@ impl HttpApp {
         }
     }
 
+    /// What asks at `path` whether the app is well.
+    ///
+    /// # Errors
+    /// When there can be no such URL.
+    pub fn prober(&self, path: &str) -> Result<Prober, Cause> {
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let request = self.request(Method::GET, &format!("{slash}{path}"))?;
+        Ok(Prober {
+            uri: request.uri().clone(),
+            client: client(),
+        })
+    }
+
     fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Cause> {
         let authority = match self.config.host.parse::<std::net::IpAddr>() {
             Ok(ip) => SocketAddr::new(ip, self.config.port).to_string(),
@@ -170,9 +187,34 @@ impl HttpApp {
     }
 }
 
+/// Asks an app over HTTP whether it is well.
+pub struct Prober {
+    uri: Uri,
+    client: HttpClient,
+}
+
+impl Prober {
+    /// Asks once: any 2xx means that it is. The question carries nothing of ours, and redirects
+    /// are not followed.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn ask(&self) -> Result<(), String> {
+        match self.client.get(self.uri.clone()).await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(format!("it answers {}", answer.status())),
+            Err(error) => Err(Chain(&error).to_string()),
+        }
+    }
+}
+
 fn client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
+    // An app whose machine is gone answers nothing; without this, its events would wait for ever.
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE));
+    connector.set_keepalive_retries(Some(3));
     Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(64)
         .build(connector)

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bindery_contract::Clock;
+use bindery_contract::settings::GoDuration;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::flags::{self, SidecarFlags};
 use super::signals::{Came, Signals};
 use crate::http::DAPR_VERSION;
-use crate::sidecar::{Builder, Shutdown, Sidecar};
+use crate::sidecar::{Builder, Drained, Shutdown, Sidecar};
 use crate::telemetry::log;
 
 /// How long a forced shutdown lets the answer to whoever asked for it take.
@@ -78,22 +79,9 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     for (flag, instead) in flags::deprecated(&matches) {
         eprintln!("Flag --{flag} has been deprecated, {instead}");
     }
-    let builder = match cli
-        .flags
-        .log()
-        .and_then(|log| Ok((log, cli.flags.builder()?)))
-    {
-        Ok((log, builder)) => {
-            if let Err(error) = log::install(&log) {
-                eprintln!("the log file cannot be opened: {error}");
-                return ExitCode::FAILURE;
-            }
-            builder
-        }
-        Err(error) => {
-            let _ = log::install(&log::LogConfig::default());
-            return fatal(&error);
-        }
+    let (builder, block) = match prepare(&cli.flags) {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
     };
     let ineffective = flags::ineffective(&matches);
     if !ineffective.is_empty() {
@@ -109,7 +97,28 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
              an equals sign: --enable-metrics=false", cli.leftover.join(" ")
         );
     }
-    actix_rt::System::new().block_on(serve(builder))
+    actix_rt::System::new().block_on(serve(builder, block))
+}
+
+/// What the flags come to, with the log set up as they say.
+fn prepare(flags: &SidecarFlags) -> Result<(Builder, Option<Duration>), ExitCode> {
+    let prepared = flags.log().and_then(|log| {
+        let builder = flags.builder()?;
+        Ok((log, builder, flags.block_shutdown()?))
+    });
+    match prepared {
+        Ok((config, builder, block)) => match log::install(&config) {
+            Ok(()) => Ok((builder, block)),
+            Err(error) => {
+                eprintln!("the log file cannot be opened: {error}");
+                Err(ExitCode::FAILURE)
+            }
+        },
+        Err(error) => {
+            let _ = log::install(&log::LogConfig::default());
+            Err(fatal(&error))
+        }
+    }
 }
 
 /// `--wait`: asks until the answer is 204. The exit code is 0 even when it never is.
@@ -140,7 +149,7 @@ pub(super) fn fatal(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(builder: Builder) -> ExitCode {
+async fn serve(builder: Builder, block: Option<Duration>) -> ExitCode {
     tracing::info!(
         target: "dapr.runtime",
         "Starting Dapr Runtime -- version {DAPR_VERSION} -- commit bindery-{}",
@@ -159,8 +168,17 @@ async fn serve(builder: Builder) -> ExitCode {
         // A signal while it starts is a clean end (runtime §9.1).
         _ = signals.end() => return ExitCode::SUCCESS,
     };
-    if !wait_for_the_end(&sidecar, &mut signals).await {
-        return ExitCode::FAILURE;
+    match wait_for_the_end(&sidecar, &mut signals).await {
+        End::Forced => return ExitCode::FAILURE,
+        End::Asked => {}
+        End::Signal => {
+            if let Some(longest) = block {
+                tokio::select! {
+                    () = hold_back(&sidecar, longest) => {}
+                    signal = signals.end() => return exit_at_once(signal),
+                }
+            }
+        }
     }
     tokio::select! {
         outcome = sidecar.shutdown() => match outcome {
@@ -172,18 +190,44 @@ async fn serve(builder: Builder) -> ExitCode {
                 fatal(&"Graceful shutdown timeout exceeded, forcing shutdown")
             }
         },
-        signal = signals.end() => {
-            tracing::warn!(
-                target: "dapr.runtime",
-                "Received signal '{signal}' during shutdown; exiting immediately"
-            );
-            ExitCode::FAILURE
-        }
+        signal = signals.end() => exit_at_once(signal),
     }
 }
 
-/// Waits until somebody wants it to end; `false` means at once.
-async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals) -> bool {
+fn exit_at_once(signal: Came) -> ExitCode {
+    tracing::warn!(
+        target: "dapr.runtime",
+        "Received signal '{signal}' during shutdown; exiting immediately"
+    );
+    ExitCode::FAILURE
+}
+
+/// Lets the app go on with its calls for a while (runtime §9.2).
+async fn hold_back(sidecar: &Sidecar, longest: Duration) {
+    let text = GoDuration::from(longest);
+    tracing::info!(
+        target: "dapr.runtime",
+        "Blocking graceful shutdown for {text} or until app reports unhealthy..."
+    );
+    let why = match sidecar.drain(longest).await {
+        Drained::Expired => "Block shutdown period expired, entering shutdown...",
+        Drained::Unwell => "App reported unhealthy, entering shutdown...",
+    };
+    tracing::info!(target: "dapr.runtime", "{why}");
+}
+
+/// Why a sidecar ends.
+enum End {
+    /// A signal.
+    Signal,
+    /// The API.
+    Asked,
+    /// The API, and at once.
+    Forced,
+}
+
+/// Waits until somebody wants it to end.
+async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals) -> End {
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -197,16 +241,17 @@ async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals) -> bool {
                     tracing::info!(
                         target: "dapr.runtime", "Received signal '{signal}'; beginning shutdown"
                     );
-                    return true;
+                    return End::Signal;
                 }
             },
             request = sidecar.shutdown_requested() => {
                 tracing::info!(target: "dapr.api", "Shutdown requested via API");
-                if request.force {
-                    // The answer has to leave the process first (runtime §6.1).
-                    Clock::system().sleep(FORCED_AFTER).await;
+                if !request.force {
+                    return End::Asked;
                 }
-                return !request.force;
+                // The answer has to leave the process first (runtime §6.1).
+                Clock::system().sleep(FORCED_AFTER).await;
+                return End::Forced;
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bindery_actors::{ComponentStatus, Core, SideStatus};
+use bindery_contract::settings::GoDuration;
 use serde::Serialize;
 
+use crate::app::HealthCheck;
 use crate::resources::Inventory;
 
 /// The reference's version that our behaviour follows.
@@ -27,6 +29,31 @@ pub struct AppConnection {
     /// `--app-max-concurrency`; left out when unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<usize>,
+    /// How its health is asked for; left out where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<AppHealth>,
+}
+
+/// How the app's health is asked for, for the metadata.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppHealth {
+    health_check_path: String,
+    health_probe_interval: String,
+    health_probe_timeout: String,
+    health_threshold: u32,
+}
+
+impl From<&HealthCheck> for AppHealth {
+    fn from(check: &HealthCheck) -> Self {
+        let text = |duration: Duration| GoDuration::from(duration).to_string();
+        Self {
+            health_check_path: check.path.clone(),
+            health_probe_interval: text(check.interval),
+            health_probe_timeout: text(check.timeout),
+            health_threshold: check.threshold,
+        }
+    }
 }
 
 /// What does not change while the sidecar runs, and what `PUT` has added.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::HealthCheck;
 use crate::resources::Env;
 
 /// How a sidecar is set up. [`Builder`](super::Builder) has a method for what most services need;
@@ -92,6 +93,8 @@ pub struct AppConfig {
     pub options_timeout: Duration,
     /// Whether `/dapr/config` is asked for once.
     pub fetch_config: bool,
+    /// Whether the app's health decides if it is given events, `--enable-app-health-check`.
+    pub health: Option<HealthCheck>,
 }
 
 impl AppConfig {
@@ -103,6 +106,7 @@ impl AppConfig {
             max_concurrency: None,
             options_timeout: Duration::from_secs(3),
             fetch_config: true,
+            health: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The control thread: what a sidecar's supervisor, its servers and its start and stop run on.
 //! No binding's code and no request ever does.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::config::{AppConfig, Config, HttpConfig};
-use super::readiness::{Readiness, Way};
+use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
-use super::{Ready, Shared, Shutdown, Sidecar, StartError};
-use crate::app::{HttpApp, HttpAppConfig, InProcessApp};
+use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
+use crate::app::{Guarded, HttpApp, HttpAppConfig, InProcessApp};
 use crate::catalogue::Catalogue;
-use crate::http::{self, Api, ApiConfig, AppConnection, Listener, ServerConfig, Servers};
+use crate::http::{
+    self, Api, ApiConfig, AppConnection, AppHealth, Listener, ServerConfig, Servers,
+};
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
 
 /// Everything a sidecar is started from.
@@ -37,6 +40,8 @@ pub(super) enum Command {
     Stop(oneshot::Sender<Shutdown>),
     /// Asks the app again about the inputs that it did not want.
     AskAgain,
+    /// Reads no more for good, and answers when the time is over or the app is unwell.
+    Drain(Duration, oneshot::Sender<Drained>),
     /// Reads the files anew; the answer is what is wrong in them.
     Reload(LookNow),
 }
@@ -98,6 +103,9 @@ struct Control {
     addresses: Vec<SocketAddr>,
     ready: watch::Receiver<Ready>,
     requests: watch::Receiver<Option<super::ShutdownRequest>>,
+    is_well: watch::Receiver<bool>,
+    /// Set when the inputs are stopped for good.
+    drained: Rc<Cell<bool>>,
     readiness: AbortOnDropHandle<()>,
     reloader: AbortOnDropHandle<()>,
     reload: mpsc::UnboundedSender<LookNow>,
@@ -122,11 +130,11 @@ impl Control {
             listeners.iter().map(|listener| listener.address).collect();
         let workers = worker_count(&config);
         let http_app = app.as_ref().map(|app| http_app(app, &config, &clock));
-        let way_to_app: Arc<dyn app::App> = match &http_app {
-            Some(app) => Arc::new(app.clone()),
-            None => Arc::new(in_process.clone()),
-        };
-        let runtime = Rc::new(start_runtime(&config, &clock, workers, way_to_app));
+        let health = app.as_ref().and_then(|app| app.health.clone());
+        let (is_well_in, is_well) = watch::channel(health.is_none());
+        let guard = health.as_ref().map(|_| is_well.clone());
+        let reached = reached(http_app.as_ref(), &in_process, guard);
+        let runtime = Rc::new(start_runtime(&config, &clock, workers, reached));
         let hot_reload = configuration
             .feature("HotReload")
             .unwrap_or(config.hot_reload);
@@ -157,19 +165,17 @@ impl Control {
             ),
             None => (None, own_workers(runtime.core(), workers).await),
         };
-        let way = match http_app {
-            Some(http) => Way::Http {
-                http,
-                fetch_config: app.is_some_and(|app| app.fetch_config),
-            },
-            // A host that embeds us may set its handlers later.
-            None if config.http.is_some() && in_process.is_empty() => Way::Nowhere,
-            None => Way::InProcess,
-        };
+        let way = way(http_app, app.as_ref(), &in_process, &config);
+        let drained = Rc::new(Cell::new(false));
         let readiness = Readiness {
             core: Arc::clone(runtime.core()),
-            inputs: runtime.input_starter(),
+            inputs: runtime.input_switch(),
             way,
+            health: health.map(|check| Health {
+                check,
+                is_well: is_well_in,
+            }),
+            drained: Rc::clone(&drained),
             ready: ready_in,
             started,
         };
@@ -195,6 +201,8 @@ impl Control {
             addresses,
             ready,
             requests,
+            is_well,
+            drained,
             readiness: AbortOnDropHandle::new(tokio::task::spawn_local(readiness.follow())),
             reloader: AbortOnDropHandle::new(tokio::task::spawn_local(reloader.run(asked))),
             reload,
@@ -219,6 +227,7 @@ impl Control {
                     self.runtime.start_inputs();
                     self.runtime.ask_again();
                 }
+                Some(Command::Drain(longest, done)) => self.drain(longest, done),
                 Some(Command::Reload(answer)) => drop(self.reload.send(answer)),
                 Some(Command::Stop(done)) => break Some(done),
                 None => break None,
@@ -228,6 +237,25 @@ impl Control {
         if let Some(done) = done {
             let _ = done.send(outcome);
         }
+    }
+
+    fn drain(&self, longest: Duration, done: oneshot::Sender<Drained>) {
+        self.drained.set(true);
+        self.runtime.input_switch().stop(Deadline::NONE);
+        let (clock, mut is_well) = (self.clock.clone(), self.is_well.clone());
+        tokio::task::spawn_local(async move {
+            let unwell = async {
+                if is_well.wait_for(|is_well| !is_well).await.is_err() {
+                    // Nobody asks for its health.
+                    std::future::pending::<()>().await;
+                }
+            };
+            let drained = match clock.timeout(longest, unwell).await {
+                Some(()) => Drained::Unwell,
+                None => Drained::Expired,
+            };
+            let _ = done.send(drained);
+        });
     }
 
     /// The sources first, then what is running, the servers, the outputs last.
@@ -317,6 +345,40 @@ fn sources(config: &Config, catalogue: Catalogue, code: Vec<Manifest>) -> Source
     }
 }
 
+/// The app as the actors reach it.
+fn reached(
+    http: Option<&HttpApp>,
+    in_process: &InProcessApp,
+    is_well: Option<watch::Receiver<bool>>,
+) -> Arc<dyn app::App> {
+    let app: Arc<dyn app::App> = match http {
+        Some(http) => Arc::new(http.clone()),
+        None => Arc::new(in_process.clone()),
+    };
+    match is_well {
+        Some(is_well) => Arc::new(Guarded::new(app, is_well)),
+        None => app,
+    }
+}
+
+/// How the start waits for it.
+fn way(
+    http: Option<HttpApp>,
+    app: Option<&AppConfig>,
+    in_process: &InProcessApp,
+    config: &Config,
+) -> Way {
+    match http {
+        Some(http) => Way::Http {
+            http,
+            fetch_config: app.is_some_and(|app| app.fetch_config),
+        },
+        // A host that embeds us may set its handlers later.
+        None if config.http.is_some() && in_process.is_empty() => Way::Nowhere,
+        None => Way::InProcess,
+    }
+}
+
 /// Reads the Configuration files, and tells what is odd about them.
 fn configuration(config: &Config) -> Result<Configuration, StartError> {
     let (configuration, odd) = Configuration::load(&config.configurations, &config.env)
@@ -399,6 +461,7 @@ fn app_connection(app: Option<&AppConfig>) -> AppConnection {
         protocol: "http".into(),
         channel_address: app.map_or_else(|| "127.0.0.1".into(), |app| app.host.clone()),
         max_concurrency: app.and_then(|app| app.max_concurrency),
+        health: app.and_then(|app| app.health.as_ref()).map(AppHealth::from),
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix_web::web::ServiceConfig;
 use bindery_actors::{Call, CallError, ComponentStatus, Core};
@@ -81,6 +82,15 @@ impl Ready {
 pub struct ShutdownRequest {
     /// At once, without the graceful steps.
     pub force: bool,
+}
+
+/// Why a sidecar that reads no more waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// The time is over.
+    Expired,
+    /// The app is unwell.
+    Unwell,
 }
 
 /// How a shutdown ended.
@@ -232,6 +242,27 @@ impl Sidecar {
             Some(request) => request,
             None => std::future::pending().await,
         }
+    }
+
+    /// Reads no more, for good, while outputs and the API go on; returns after `longest`, or when
+    /// the app is unwell. For apps that still have calls to make before they end
+    /// (`--dapr-block-shutdown-duration`).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let sidecar = bindery::Sidecar::builder("shop").start().await?;
+    /// sidecar.drain(Duration::from_millis(10)).await;
+    /// sidecar.shutdown().await;
+    /// # Ok::<(), bindery::StartError>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn drain(&self, longest: Duration) -> Drained {
+        let (done, drained) = oneshot::channel();
+        let _ = self.shared.commands.send(Command::Drain(longest, done));
+        // A sidecar that has stopped has nothing left to wait for.
+        drained.await.unwrap_or(Drained::Expired)
     }
 
     /// Stops: the sources first, then what is running, the servers, the outputs last. Its threads

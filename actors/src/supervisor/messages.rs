@@ -77,7 +77,14 @@ impl Handler<StartInputs> for Supervisor {
             .copied()
             .filter(|key| key.1 == Role::Input)
             .collect();
-        self.inputs_stopped = false;
+        if std::mem::take(&mut self.inputs_stopped) {
+            // It may be another version of the app by now.
+            for child in self.children.values_mut() {
+                if !child.component.subscribed {
+                    child.subscription = Subscription::Unknown;
+                }
+            }
+        }
         self.note_asked();
         for key in inputs {
             let stopped = |child: &Child| child.life.state() == &State::Stopped;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bindery_contract::settings::{ByteSize, GoDuration};
 
 use super::SidecarFlags;
+use crate::app::HealthCheck;
 use crate::resources::Env;
 use crate::sidecar::{AppConfig, Builder, Config, HttpConfig};
 use crate::telemetry::log::LogConfig;
@@ -132,6 +133,7 @@ impl SidecarFlags {
         }
         let options_timeout = GoDuration::parse(&self.app_binding_options_timeout)
             .map_err(|problem| FlagError(format!("--app-binding-options-timeout: {problem}")))?;
+        let health = self.health()?;
         Ok(self.app_port.positive().map(|port| AppConfig {
             host: self.app_channel_address.clone(),
             port,
@@ -143,7 +145,47 @@ impl SidecarFlags {
                 .disable_init_endpoints
                 .iter()
                 .any(|name| name == "config"),
+            health,
         }))
+    }
+
+    /// Numbers that are not positive are the defaults (runtime §2.6).
+    fn health(&self) -> Result<Option<HealthCheck>, FlagError> {
+        if !self.enable_app_health_check.0 {
+            return Ok(None);
+        }
+        let default = HealthCheck::default();
+        let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+        let check = HealthCheck {
+            path: self.app_health_check_path.clone(),
+            interval: positive(self.app_health_probe_interval)
+                .map_or(default.interval, Duration::from_secs),
+            timeout: positive(self.app_health_probe_timeout)
+                .map_or(default.timeout, Duration::from_millis),
+            threshold: positive(self.app_health_threshold)
+                .and_then(|threshold| u32::try_from(threshold).ok())
+                .unwrap_or(default.threshold),
+        };
+        if check.timeout > check.interval {
+            return fail(
+                "value for 'health-check-timeout' must be smaller than 'health-check-interval': \
+                 lower --app-health-probe-timeout or raise --app-health-probe-interval",
+            );
+        }
+        Ok(Some(check))
+    }
+
+    /// How long a signal may wait before the shutdown begins.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn block_shutdown(&self) -> Result<Option<Duration>, FlagError> {
+        let Some(text) = &self.dapr_block_shutdown_duration else {
+            return Ok(None);
+        };
+        let duration = GoDuration::parse(text)
+            .map_err(|problem| FlagError(format!("--dapr-block-shutdown-duration: {problem}")))?;
+        Ok(duration.positive())
     }
 
     fn listen(&self) -> Result<Vec<IpAddr>, FlagError> {
@@ -201,7 +243,7 @@ impl SidecarFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::flags::spelling::Port;
+    use crate::commands::flags::spelling::{GoBool, Port};
 
     fn flags() -> SidecarFlags {
         SidecarFlags {
@@ -243,6 +285,25 @@ mod tests {
             problem(|flags| flags.max_body_size = Some("big".into()))
                 .starts_with("--max-body-size:")
         );
+    }
+
+    #[test]
+    fn the_health_check_is_off_unless_it_is_asked_for_and_keeps_its_defaults() {
+        assert_eq!(flags().health().unwrap(), None);
+        let check = |interval, timeout, threshold| {
+            let flags = SidecarFlags {
+                enable_app_health_check: GoBool(true),
+                app_health_probe_interval: interval,
+                app_health_probe_timeout: timeout,
+                app_health_threshold: threshold,
+                ..flags()
+            };
+            flags.health()
+        };
+        assert_eq!(check(0, -1, 0).unwrap(), Some(HealthCheck::default()));
+        let own = check(1, 1000, 7).unwrap().unwrap();
+        assert_eq!((own.interval, own.threshold), (Duration::from_secs(1), 7));
+        assert!(check(1, 1001, 3).is_err());
     }
 
     #[test]

@@ -103,8 +103,6 @@ const INEFFECTIVE: &[&str] = &[
     "read-buffer-size",
     "dapr-http-read-buffer-size",
     "allowed-origins",
-    "enable-app-health-check",
-    "dapr-block-shutdown-duration",
     "enable-api-logging",
     "metrics-port",
     "metrics-listen-address",
