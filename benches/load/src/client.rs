@@ -8,22 +8,18 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::rounds::Sample;
+
 /// How a server is loaded.
 pub struct Load {
+    /// Which output the requests are for.
+    pub output: &'static str,
     /// How many requests in all.
     pub requests: usize,
     /// Over how many connections.
     pub connections: usize,
     /// How many bytes of data each carries.
     pub bytes: usize,
-}
-
-/// What the load saw.
-pub struct Sample {
-    /// From the first request to the last answer.
-    pub took: Duration,
-    /// How long each request took.
-    pub latencies: Vec<Duration>,
 }
 
 impl Load {
@@ -39,15 +35,7 @@ impl Load {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let body = format!(
-            "{{\"operation\":\"create\",\"data\":\"{}\"}}",
-            "x".repeat(self.bytes)
-        );
-        let request = format!(
-            "POST /v1.0/bindings/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
-             application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let request = request(self.output, self.bytes);
         let each = self.requests / self.connections;
         runtime.block_on(async {
             let mut streams = Vec::new();
@@ -67,9 +55,24 @@ impl Load {
             }
             let took = started.elapsed();
             latencies.sort_unstable();
-            Ok(Sample { took, latencies })
+            Ok(Sample {
+                count: latencies.len(),
+                took,
+                latencies,
+            })
         })
     }
+}
+
+/// A request for an output, with `bytes` bytes of data.
+pub fn request(output: &str, bytes: usize) -> String {
+    let data = "x".repeat(bytes);
+    let body = format!("{{\"operation\":\"create\",\"data\":\"{data}\"}}");
+    format!(
+        "POST /v1.0/bindings/{output} HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 #[expect(
@@ -102,7 +105,7 @@ async fn converse(
 }
 
 /// How long the answer is, head and body, once its head has come.
-fn whole_length(buffer: &[u8]) -> io::Result<Option<usize>> {
+pub fn whole_length(buffer: &[u8]) -> io::Result<Option<usize>> {
     let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };

@@ -1,17 +1,21 @@
 //! A server in a process of its own, and what it uses.
 
-use std::io::{self, BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
+use crate::rounds::Sample;
 use crate::servers::Kind;
 
 /// A running server. Ended when it is dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens on this machine.
+    orders: ChildStdin,
+    says: BufReader<ChildStdout>,
+    /// Where it listens on this machine; 0 if it only sends.
     pub port: u16,
 }
 
@@ -26,29 +30,61 @@ pub struct Usage {
 }
 
 impl Server {
-    /// Starts a server and waits until it says where it listens.
+    /// Starts a server that talks to port `to`, and waits until it works.
     ///
     /// # Errors
     /// When it does not.
-    pub fn start(kind: Kind) -> io::Result<Self> {
-        let name = kind
-            .to_possible_value()
-            .map(|value| value.get_name().to_owned());
+    pub fn start(kind: Kind, to: u16) -> io::Result<Self> {
+        let name = kind.to_possible_value();
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("serve")
-            .args(name)
+            .arg("--serve")
+            .args(name.as_ref().map(PossibleValue::get_name))
+            .args(["--to", &to.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut line = String::new();
-        if let Some(output) = child.stdout.take() {
-            BufReader::new(output).read_line(&mut line)?;
-        }
-        let port = line
-            .trim()
+        let (Some(orders), Some(says)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("a child without pipes"));
+        };
+        let mut server = Self {
+            child,
+            orders,
+            says: BufReader::new(says),
+            port: 0,
+        };
+        server.port = server
+            .hear()?
             .parse()
             .map_err(|_| io::Error::other("the server did not start"))?;
-        Ok(Self { child, port })
+        Ok(server)
+    }
+
+    /// Lets it send events of `bytes` bytes, and waits until all are acknowledged.
+    ///
+    /// # Errors
+    /// When it fails.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a bench measures the machine's time"
+    )]
+    pub fn send_events(&mut self, count: usize, bytes: usize) -> io::Result<Sample> {
+        let started = Instant::now();
+        writeln!(self.orders, "{count} {bytes}")?;
+        self.orders.flush()?;
+        if self.hear()? != "done" {
+            return Err(io::Error::other("the events were not sent"));
+        }
+        Ok(Sample {
+            count,
+            took: started.elapsed(),
+            latencies: Vec::new(),
+        })
+    }
+
+    fn hear(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.says.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
     }
 
     /// What it has used so far.

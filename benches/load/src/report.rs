@@ -2,76 +2,77 @@
 
 use std::time::Duration;
 
-use crate::client::Sample;
+use crate::Size;
+use crate::cases::{Case, Work};
+use crate::idle::Memory;
 use crate::process::Usage;
+use crate::rounds::Sample;
 
-/// One round of one server.
-pub struct Round {
+/// What one round of one server came to, or the medians of all its rounds.
+pub struct Figures {
     per_second: f64,
-    p50: Duration,
-    p99: Duration,
-    cpu_micros: f64,
+    /// How long a request took, in microseconds; nothing where that cannot be seen.
+    p50: Option<f64>,
+    p99: Option<f64>,
+    /// CPU time per request or event, in microseconds.
+    pub cpu: f64,
     wakeups: f64,
-    memory: u64,
-}
-
-/// The medians of all rounds of one server.
-pub struct Summary {
-    per_second: f64,
-    p50_micros: f64,
-    p99_micros: f64,
-    /// CPU time per request, in microseconds.
-    pub cpu_micros: f64,
-    wakeups: f64,
-    memory: f64,
+    mebibytes: f64,
 }
 
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts of a bench are far below 2^52"
 )]
-impl Round {
-    /// From what the server had used before and after, and what the load saw.
-    pub fn new(before: &Usage, after: &Usage, sample: Sample) -> Self {
-        let count = sample.latencies.len();
-        let at = |part: usize| sample.latencies[(count * part / 100).min(count - 1)];
+impl Figures {
+    /// From what the server had used before and after, and what was seen of it.
+    pub fn new(before: &Usage, after: &Usage, sample: &Sample) -> Self {
+        let count = sample.count as f64;
+        let latencies = &sample.latencies;
+        let at = |percent: usize| latencies.get(latencies.len() * percent / 100).map(micros);
         Self {
-            per_second: count as f64 / sample.took.as_secs_f64(),
+            per_second: count / sample.took.as_secs_f64(),
             p50: at(50),
             p99: at(99),
-            cpu_micros: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / count as f64,
-            wakeups: (after.wakeups - before.wakeups) as f64 / count as f64,
-            memory: after.memory,
+            cpu: micros(&after.cpu.saturating_sub(before.cpu)) / count,
+            wakeups: after.wakeups.saturating_sub(before.wakeups) as f64 / count,
+            mebibytes: mebibytes(after.memory),
+        }
+    }
+
+    /// The medians of all rounds; there is at least one.
+    pub fn median(rounds: &[Self]) -> Self {
+        let middle = |figure: fn(&Self) -> Option<f64>| {
+            let mut figures: Vec<f64> = rounds.iter().filter_map(figure).collect();
+            figures.sort_unstable_by(f64::total_cmp);
+            figures.get(figures.len() / 2).copied()
+        };
+        let median = |figure| middle(figure).unwrap_or_default();
+        Self {
+            per_second: median(|round| Some(round.per_second)),
+            p50: middle(|round| round.p50),
+            p99: middle(|round| round.p99),
+            cpu: median(|round| Some(round.cpu)),
+            wakeups: median(|round| Some(round.wakeups)),
+            mebibytes: median(|round| Some(round.mebibytes)),
         }
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "bytes of a bench are far below 2^52"
-)]
-impl Summary {
-    /// The medians.
-    pub fn of(rounds: &[Round]) -> Self {
-        let median = |figure: fn(&Round) -> f64| {
-            let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
-            figures.sort_unstable_by(f64::total_cmp);
-            figures[figures.len() / 2]
-        };
-        Self {
-            per_second: median(|round| round.per_second),
-            p50_micros: median(|round| round.p50.as_secs_f64() * 1e6),
-            p99_micros: median(|round| round.p99.as_secs_f64() * 1e6),
-            cpu_micros: median(|round| round.cpu_micros),
-            wakeups: median(|round| round.wakeups),
-            memory: median(|round| round.memory as f64),
-        }
-    }
+fn micros(time: &Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// Bytes as MiB.
+#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52")]
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Says on what machine this is.
 pub fn machine() {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
     let model = info
         .lines()
         .find_map(|line| line.strip_prefix("model name"));
@@ -79,22 +80,90 @@ pub fn machine() {
         model.trim_start_matches([' ', '\t', ':'])
     });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{cores} x {model}\n");
+    let kernel = read("/proc/sys/kernel/osrelease");
+    println!("{cores} x {model}, Linux {}\n", kernel.trim());
 }
 
-/// The figures of one case, as a table.
-pub fn table(name: &str, limit: f64, plain: &Summary, bindery: &Summary) {
-    println!("{name}\n");
-    println!("| | plain | Bindery | ratio |\n|---|--:|--:|--:|");
-    let row = |what: &str, figure: fn(&Summary) -> f64, scale: f64, digits: usize| {
-        let (a, b) = (figure(plain) / scale, figure(bindery) / scale);
-        println!("| {what} | {a:.digits$} | {b:.digits$} | {:.2} |", b / a);
+/// The figures of servers that worked, as a table.
+pub fn rounds(case: &Case, size: &Size, plain: &Figures, bindery: &Figures) {
+    let Size {
+        rounds,
+        requests,
+        connections,
+        bytes,
+        ..
+    } = size;
+    let (one, how) = match case.work {
+        Work::Events => ("event", String::new()),
+        _ => ("request", format!(" over {connections} connections")),
     };
-    row("requests per second", |s| s.per_second, 1.0, 0);
-    row("p50, µs", |s| s.p50_micros, 1.0, 0);
-    row("p99, µs", |s| s.p99_micros, 1.0, 0);
-    row("CPU per request, µs", |s| s.cpu_micros, 1.0, 2);
-    row("wake-ups per request", |s| s.wakeups, 1.0, 3);
-    row("memory, MiB", |s| s.memory, f64::from(1 << 20), 1);
-    println!("\nCPU per request: at most {limit} of plain\n");
+    head(case);
+    println!("{rounds} rounds of {requests} {one}s{how}, {bytes} bytes of data in each.\n");
+    columns();
+    row(
+        &format!("{one}s per second"),
+        plain.per_second,
+        bindery.per_second,
+        0,
+    );
+    for (what, a, b) in [
+        ("p50, µs", plain.p50, bindery.p50),
+        ("p99, µs", plain.p99, bindery.p99),
+    ] {
+        if let (Some(a), Some(b)) = (a, b) {
+            row(what, a, b, 0);
+        }
+    }
+    row(&format!("CPU per {one}, µs"), plain.cpu, bindery.cpu, 2);
+    row(
+        &format!("wake-ups per {one}"),
+        plain.wakeups,
+        bindery.wakeups,
+        3,
+    );
+    row("memory, MiB", plain.mebibytes, bindery.mebibytes, 1);
+    println!("\nLimit: {} times the CPU of plain.\n", case.limit);
+}
+
+/// The memory of servers whose connections are idle, as a table.
+pub fn idle(case: &Case, size: &Size, count: usize, plain: Memory, bindery: Memory) {
+    head(case);
+    if count < size.idle {
+        println!(
+            "Not {} connections: this process may not open more files.",
+            size.idle
+        );
+    }
+    println!();
+    columns();
+    let row = |what: &str, figure: fn(Memory) -> u64| {
+        row(
+            what,
+            mebibytes(figure(plain)),
+            mebibytes(figure(bindery)),
+            1,
+        );
+    };
+    row(
+        &format!("MiB with {} connections", size.connections),
+        |memory| memory.before,
+    );
+    row(&format!("MiB with {count} connections"), |memory| {
+        memory.with_all
+    });
+    println!("\nLimit: {} MiB.\n", case.limit);
+}
+
+fn head(case: &Case) {
+    println!("### {}: {}\n", case.name, case.title);
+    println!("Plain: {}.", case.plain_is);
+}
+
+fn columns() {
+    println!("| | plain | Bindery | ratio |\n|---|--:|--:|--:|");
+}
+
+fn row(what: &str, plain: f64, bindery: f64, digits: usize) {
+    let ratio = bindery / plain;
+    println!("| {what} | {plain:.digits$} | {bindery:.digits$} | {ratio:.2} |");
 }
