@@ -105,7 +105,8 @@ impl Core {
         }
         match self.protection(&call.binding) {
             None => self.dispatch(call).await,
-            Some(policy) => self.invoke_protected(call, &policy).await,
+            // In a box, or every call that is not protected would carry its size around.
+            Some(policy) => Box::pin(self.invoke_protected(call, &policy)).await,
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) async fn hand_over(connection: Option<&dyn AppConnection>, parcel: Pa
     }
 }
 
+/// Its future is copied into the task of each key that has events. What few events need (a
+/// policy, something to forward, a dead letter) is in boxes, or it would make up most of that.
 struct Handover<'a> {
     connection: Option<&'a dyn AppConnection>,
     input: &'a Route,
@@ -93,7 +95,7 @@ impl<'a> Handover<'a> {
                     self.wait(wait).await;
                 }
                 Next::GiveUp(_) | Next::NewRound(_) if self.dead_letter().is_some() => {
-                    return self.bury(&refusal.error).await;
+                    return Box::pin(self.bury(&refusal.error)).await;
                 }
                 Next::GiveUp(wait) => {
                     tracing::error!(
@@ -118,7 +120,8 @@ impl<'a> Handover<'a> {
         };
         policy.begins(self.attempt);
         let clock = &self.input.core.clock;
-        let answer = policy.attempt(clock, self.try_app(), |_| true).await?;
+        let attempt = policy.attempt(clock, self.try_app(), |_| true);
+        let answer = Box::pin(attempt).await?;
         policy.recovered(self.attempt);
         Ok(answer)
     }
@@ -136,7 +139,10 @@ impl<'a> Handover<'a> {
             Ok(answer) => answer?,
             Err(panic) => return Err(Refusal::unreachable(panic_text(panic.as_ref()))),
         };
-        if let Err(error) = forward(input, &answer.forward).await {
+        if answer.forward == Forward::Nothing {
+            return Ok(answer);
+        }
+        if let Err(error) = Box::pin(forward(input, &answer.forward)).await {
             input.counters.reply_failed();
             tracing::error!(
                 target: "dapr.runtime.processor.binding",

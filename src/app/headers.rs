@@ -23,36 +23,49 @@ const WITHHELD: &[&str] = &[
     "upgrade",
 ];
 
-/// The event's metadata as headers, and its trace context.
+static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The event's metadata as headers, and its trace context: its own, or a fresh one.
 pub(super) fn add(headers: &mut HeaderMap, metadata: &Metadata) {
     let nominated = metadata.get_any_case("connection").unwrap_or_default();
     for (key, value) in metadata.iter() {
-        let lower = key.to_ascii_lowercase();
+        let Some(name) = name_of(key) else { continue };
         let is_nominated = nominated
             .split(',')
             .any(|name| name.trim().eq_ignore_ascii_case(key));
-        if lower.ends_with("-bin") || WITHHELD.contains(&lower.as_str()) || is_nominated {
+        if is_nominated || name.as_str().ends_with("-bin") || WITHHELD.contains(&name.as_str()) {
             continue;
         }
-        let name = match lower.strip_prefix(':') {
-            Some(pseudo) => format!("dapr-{pseudo}"),
-            None if lower.starts_with("grpc-") => format!("dapr-{lower}"),
-            None => lower,
-        };
-        let value = HeaderValue::from_str(&value.replace(['\r', '\n'], " "));
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value) {
+        if name == TRACE_PARENT && !trace::is_trace_parent(value) {
+            continue;
+        }
+        let value = HeaderValue::from_str(value)
+            .or_else(|_| HeaderValue::from_str(&value.replace(['\r', '\n'], " ")));
+        if let Ok(value) = value {
             headers.insert(name, value);
         }
     }
-    let parent = headers
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok());
-    if !parent.is_some_and(trace::is_trace_parent) {
-        headers.remove("tracestate");
-        if let Ok(fresh) = HeaderValue::from_str(&trace::fresh_parent()) {
-            headers.insert("traceparent", fresh);
+    if !headers.contains_key(&TRACE_PARENT) {
+        // A state belongs to its parent and is nothing without it.
+        headers.remove(&TRACE_STATE);
+        if let Ok(fresh) = HeaderValue::try_from(trace::fresh_parent()) {
+            headers.insert(TRACE_PARENT.clone(), fresh);
         }
     }
+}
+
+/// The header of a key: its own name, but for what means something else in HTTP or gRPC.
+fn name_of(key: &str) -> Option<HeaderName> {
+    let is_grpc = key
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("grpc-"));
+    let name = match key.strip_prefix(':') {
+        Some(pseudo) => HeaderName::try_from(format!("dapr-{pseudo}")),
+        None if is_grpc => HeaderName::try_from(format!("dapr-{key}")),
+        None => HeaderName::from_bytes(key.as_bytes()),
+    };
+    name.ok()
 }
 
 #[cfg(test)]

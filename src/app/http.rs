@@ -1,5 +1,6 @@
 //! The app over HTTP (runtime §2.2–2.6).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture,
 use bindery_contract::settings::Secret;
 use bindery_contract::{BoxFuture, Cause, Chain, Clock, Event};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::uri::{Authority, Scheme};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -50,11 +52,33 @@ pub struct HttpAppConfig {
 #[derive(Clone)]
 pub struct HttpApp {
     config: Arc<HttpAppConfig>,
+    /// Where it is, or why that is no place.
+    place: Result<Place, String>,
     /// How many requests may be at the app at once, from all threads together.
     turns: Option<Arc<Semaphore>>,
 }
 
+/// Its host and port, as a URL and as a header have them.
+#[derive(Clone)]
+struct Place {
+    authority: Authority,
+    host: HeaderValue,
+}
+
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+impl Place {
+    fn of(config: &HttpAppConfig) -> Result<Self, Cause> {
+        let host = match config.host.parse::<std::net::IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, config.port).to_string(),
+            Err(_) => format!("{}:{}", config.host, config.port),
+        };
+        Ok(Self {
+            authority: host.parse()?,
+            host: host.try_into()?,
+        })
+    }
+}
 
 impl HttpApp {
     /// An app that is reached like this.
@@ -63,6 +87,7 @@ impl HttpApp {
             .max_concurrency
             .map(|max| Arc::new(Semaphore::new(max)));
         Self {
+            place: Place::of(&config).map_err(|error| error.to_string()),
             config: Arc::new(config),
             turns,
         }
@@ -128,19 +153,18 @@ impl HttpApp {
     }
 
     fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Cause> {
-        let authority = match self.config.host.parse::<std::net::IpAddr>() {
-            Ok(ip) => SocketAddr::new(ip, self.config.port).to_string(),
-            Err(_) => format!("{}:{}", self.config.host, self.config.port),
-        };
+        let place = self.place.clone()?;
         let uri = Uri::builder()
-            .scheme("http")
-            .authority(authority)
-            .path_and_query(encoded(path))
+            .scheme(Scheme::HTTP)
+            .authority(place.authority)
+            .path_and_query(encoded(path).as_ref())
             .build()?;
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
+        // The client would write it anew for each request.
+        headers.insert(HOST, place.host);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = &self.config.token {
             let mut value = HeaderValue::from_str(token.expose())?;
@@ -275,17 +299,22 @@ fn unreachable(error: impl std::error::Error + 'static) -> Refusal {
 }
 
 /// A path with everything encoded that a URL cannot hold as it is.
-pub(super) fn encoded(path: &str) -> String {
+pub(super) fn encoded(path: &str) -> Cow<'_, str> {
     use std::fmt::Write as _;
-    let mut out = String::with_capacity(path.len());
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&byte);
+    if path.bytes().all(is_plain) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len() * 3);
     for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&byte) {
+        if is_plain(byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}");
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

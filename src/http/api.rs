@@ -128,13 +128,13 @@ pub async fn serve(
     }
     let traced = !matches!(route, Route::Healthz | Route::HealthzOutbound);
     let mut response = match route {
-        Route::Binding(name) => api.invoke(&name, payload, &trace).await,
+        Route::Binding(name) => api.invoke(name, payload, &trace).await,
         Route::Healthz => api.health(request.query_string()),
         Route::HealthzOutbound => api.outbound_health(),
         Route::Metadata => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/json"))
             .body(api.facts.document(&api.core)),
-        Route::SetMetadata(key) => api.set_metadata(&key, payload).await,
+        Route::SetMetadata(key) => api.set_metadata(key, payload).await,
         Route::Shutdown => api.shut_down(&request),
         Route::Status(name) => api.binding_status(name.as_deref(), &request),
         Route::Operate(name, operation) => api.operate(&name, operation, &request).await,
@@ -145,19 +145,7 @@ pub async fn serve(
         ),
     };
     if traced {
-        let headers = response.headers_mut();
-        let mut echo = |name: &'static str, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(
-                    actix_web::http::header::HeaderName::from_static(name),
-                    value,
-                );
-            }
-        };
-        echo("traceparent", &trace.parent);
-        if let Some(baggage) = &trace.baggage {
-            echo("baggage", baggage);
-        }
+        trace.echo(response.headers_mut());
     }
     response
 }

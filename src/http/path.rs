@@ -7,9 +7,9 @@ use crate::resources::Access;
 
 /// An endpoint of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum Route<'a> {
     /// `POST|PUT /v1.0/bindings/{name}`, the name still encoded.
-    Binding(String),
+    Binding(&'a str),
     /// `GET /v1.0/healthz`.
     Healthz,
     /// `GET /v1.0/healthz/outbound`.
@@ -17,7 +17,7 @@ pub(super) enum Route {
     /// `GET /v1.0/metadata`.
     Metadata,
     /// `PUT /v1.0/metadata/{key}`, the key still encoded.
-    SetMetadata(String),
+    SetMetadata(&'a str),
     /// `POST /v1.0/shutdown`.
     Shutdown,
     /// `GET /v1.0-alpha1/bindings[/{name}]`, the name still encoded.
@@ -28,11 +28,11 @@ pub(super) enum Route {
     Unknown,
 }
 
-impl Route {
+impl<'a> Route<'a> {
     /// The endpoint of a method and an encoded path. Doubled slashes and dot segments are
     /// cleaned away, one slash at the end is tolerated (runtime §6.1).
-    pub(super) fn of(method: &Method, path: &str) -> Self {
-        let mut segments: Vec<&str> = Vec::with_capacity(4);
+    pub(super) fn of(method: &Method, path: &'a str) -> Self {
+        let mut segments: Vec<&'a str> = Vec::with_capacity(4);
         for segment in path.split('/') {
             match segment {
                 "" | "." => {}
@@ -46,11 +46,11 @@ impl Route {
             method == Method::POST,
         );
         match segments.as_slice() {
-            ["v1.0", "bindings", name] if post || put => Self::Binding((*name).to_owned()),
+            ["v1.0", "bindings", name] if post || put => Self::Binding(name),
             ["v1.0", "healthz"] if get => Self::Healthz,
             ["v1.0", "healthz", "outbound"] if get => Self::HealthzOutbound,
             ["v1.0", "metadata"] if get => Self::Metadata,
-            ["v1.0", "metadata", key] if put => Self::SetMetadata((*key).to_owned()),
+            ["v1.0", "metadata", key] if put => Self::SetMetadata(key),
             ["v1.0", "shutdown"] if post => Self::Shutdown,
             ["v1.0-alpha1", "bindings"] if get => Self::Status(None),
             ["v1.0-alpha1", "bindings", name] if get => Self::Status(Some((*name).to_owned())),
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn a_path_is_cleaned_before_it_is_matched() {
-        let of = |path: &str| Route::of(&Method::POST, path);
-        let orders = Route::Binding("orders".into());
+        let of = |path: &'static str| Route::of(&Method::POST, path);
+        let orders = Route::Binding("orders");
         for path in [
             "/v1.0/bindings/orders",
             "/v1.0/bindings/orders/",
@@ -151,7 +151,7 @@ mod tests {
         ] {
             assert_eq!(of(path), orders, "{path}");
         }
-        assert_eq!(of("/v1.0/bindings/a%2Fb"), Route::Binding("a%2Fb".into()));
+        assert_eq!(of("/v1.0/bindings/a%2Fb"), Route::Binding("a%2Fb"));
         for path in [
             "/v1.0/bindings",
             "/v1.0/bindings/a/b",

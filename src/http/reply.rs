@@ -90,16 +90,13 @@ fn push_json(out: &mut String, text: &str) {
 /// A header `metadata.<key>` for each entry. What cannot be a header is left out, line breaks in
 /// values become blanks, as the reference's HTTP library does it.
 fn add_metadata(response: &mut HttpResponseBuilder, metadata: &Metadata) {
+    let mut name = String::from("metadata.");
     for (key, value) in metadata.iter() {
-        let Ok(name) = HeaderName::try_from(format!("metadata.{key}")) else {
-            continue;
-        };
-        let value = if value.contains(['\r', '\n']) {
-            HeaderValue::from_str(&value.replace(['\r', '\n'], " "))
-        } else {
-            HeaderValue::from_str(value)
-        };
-        if let Ok(value) = value {
+        name.truncate("metadata.".len());
+        name.push_str(key);
+        let value = HeaderValue::from_str(value)
+            .or_else(|_| HeaderValue::from_str(&value.replace(['\r', '\n'], " ")));
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
             response.append_header((name, value));
         }
     }

@@ -1,15 +1,19 @@
 //! Trace context and baggage of a request (runtime §1.1.3).
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use bindery_contract::Metadata;
 
 use crate::trace::{fresh_parent, is_trace_parent};
 
+static PARENT: HeaderName = HeaderName::from_static("traceparent");
+static STATE: HeaderName = HeaderName::from_static("tracestate");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
 /// The W3C context that a call carries on: the caller's own, or a fresh, unsampled one.
 pub(super) struct TraceContext {
-    pub(super) parent: String,
+    parent: String,
     state: Option<String>,
-    pub(super) baggage: Option<String>,
+    baggage: Option<String>,
 }
 
 impl TraceContext {
@@ -18,17 +22,28 @@ impl TraceContext {
     /// # Errors
     /// The plain-text answer for baggage that is not W3C baggage.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, String> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let parent = text("traceparent").filter(|parent| is_trace_parent(parent));
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let parent = text(&PARENT).filter(|parent| is_trace_parent(parent));
         // A state belongs to its parent and is nothing without it.
-        let state = parent
-            .and(text("tracestate"))
-            .filter(|state| !state.is_empty());
+        let state = parent.and(text(&STATE)).filter(|state| !state.is_empty());
         Ok(Self {
             parent: parent.map_or_else(fresh_parent, str::to_owned),
             state: state.map(str::to_owned),
             baggage: baggage(headers)?,
         })
+    }
+
+    /// Puts it into the headers of an answer.
+    pub(super) fn echo(&self, headers: &mut HeaderMap) {
+        for (name, value) in [
+            (&PARENT, Some(&self.parent)),
+            (&BAGGAGE, self.baggage.as_ref()),
+        ] {
+            let value = value.map(|value| HeaderValue::from_str(value));
+            if let Some(Ok(value)) = value {
+                headers.insert(name.clone(), value);
+            }
+        }
     }
 
     /// Puts it into a call's metadata, over whatever the caller put there.
@@ -46,7 +61,7 @@ impl TraceContext {
 /// All `baggage` headers as one, checked.
 fn baggage(headers: &HeaderMap) -> Result<Option<String>, String> {
     let mut joined = String::new();
-    for value in headers.get_all("baggage") {
+    for value in headers.get_all(&BAGGAGE) {
         let value = value
             .to_str()
             .map_err(|_| String::from("invalid baggage header: not ASCII text\n"))?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use memchr::memchr3;
 
 /// The four bytes that stand for absent data.
 const NULL: &[u8] = b"null";
@@ -19,81 +20,71 @@ pub fn null_if_absent(data: Option<Bytes>) -> Bytes {
 /// Copies only when something changes. `json` must be one valid JSON value; anything else is
 /// passed on as well as it can be and never panics.
 pub fn canonical_json(json: &str) -> Cow<'_, str> {
-    let Some(first) = first_change(json) else {
-        return Cow::Borrowed(json);
+    let mut scan = Scan {
+        bytes: json.as_bytes(),
+        at: 0,
+        in_string: false,
     };
-    let mut out = String::with_capacity(json.len());
-    out.push_str(&json[..first]);
-    let mut rest = &json[first..];
-    // A change inside a string starts at an escape or a separator, so the state is known: count
-    // the quotes before it.
-    let mut in_string = in_string_at(json, first);
-    while let Some(c) = rest.chars().next() {
-        rest = if in_string {
-            match c {
-                '"' => {
-                    in_string = false;
-                    out.push('"');
-                    &rest[1..]
-                }
-                '\\' => unescape(rest, &mut out),
-                _ => {
-                    push_escaped(c, &mut out);
-                    &rest[c.len_utf8()..]
-                }
+    let mut changed: Option<String> = None;
+    let mut done = 0;
+    while let Some(change) = scan.next_change() {
+        let out = changed.get_or_insert_with(|| String::with_capacity(json.len()));
+        out.push_str(&json[done..change]);
+        let rest = &json[change..];
+        let after = match rest.chars().next() {
+            Some('\\') => unescape(rest, out),
+            Some(separator @ ('\u{2028}' | '\u{2029}')) => {
+                push_escaped(separator, out);
+                &rest[separator.len_utf8()..]
             }
-        } else {
-            if c == '"' {
-                in_string = true;
-            }
-            if !matches!(c, ' ' | '\t' | '\n' | '\r') {
-                out.push(c);
-            }
-            &rest[c.len_utf8()..]
+            _ => rest.trim_start_matches([' ', '\t', '\n', '\r']),
         };
+        done = json.len() - after.len();
+        scan.at = done;
     }
-    Cow::Owned(out)
-}
-
-/// Where the first thing is that has to change.
-fn first_change(json: &str) -> Option<usize> {
-    let bytes = json.as_bytes();
-    let mut in_string = false;
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => in_string = !in_string,
-            b' ' | b'\t' | b'\n' | b'\r' if !in_string => return Some(at),
-            // Of all escapes only these five are written the same by everybody.
-            b'\\' if in_string => match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'n' | b'r' | b't') => at += 1,
-                _ => return Some(at),
-            },
-            0xE2 if in_string && is_separator(&bytes[at..]) => return Some(at),
-            _ => {}
+    match changed {
+        None => Cow::Borrowed(json),
+        Some(mut out) => {
+            out.push_str(&json[done..]);
+            Cow::Owned(out)
         }
-        at += 1;
     }
-    None
 }
 
-fn is_separator(bytes: &[u8]) -> bool {
-    matches!(bytes, [0xE2, 0x80, 0xA8 | 0xA9, ..])
+/// Looks for what has to change: white space outside of strings; in them, escapes that the
+/// reference writes another way, and two separators that it escapes.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    in_string: bool,
 }
 
-fn in_string_at(json: &str, end: usize) -> bool {
-    let bytes = &json.as_bytes()[..end];
-    let mut in_string = false;
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => at += 1,
-            _ => {}
+impl Scan<'_> {
+    /// Where the next thing is that has to change. Data are mostly strings, so it goes through
+    /// those with wide steps.
+    fn next_change(&mut self) -> Option<usize> {
+        loop {
+            let rest = &self.bytes[self.at..];
+            if self.in_string {
+                self.at += memchr3(b'"', b'\\', 0xE2, rest)?;
+                match &self.bytes[self.at..] {
+                    [b'"', ..] => self.in_string = false,
+                    // Of all escapes only these five are written the same by everybody.
+                    [b'\\', b'"' | b'\\' | b'n' | b'r' | b't', ..] => self.at += 1,
+                    [b'\\', ..] | [0xE2, 0x80, 0xA8 | 0xA9, ..] => return Some(self.at),
+                    _ => {}
+                }
+            } else {
+                let is_news = |c: &u8| matches!(c, b'"' | b' ' | b'\t' | b'\n' | b'\r');
+                self.at += rest.iter().position(is_news)?;
+                if self.bytes[self.at] != b'"' {
+                    return Some(self.at);
+                }
+                self.in_string = true;
+            }
+            self.at += 1;
         }
-        at += 1;
     }
-    in_string
 }
 
 /// Reads the escape that `text` begins with, writes what it stands for, returns the rest.
