@@ -103,7 +103,7 @@ impl Api {
     }
 
     /// The route, unless a Configuration has closed it.
-    fn open_route(&self, route: Route) -> Route {
+    fn open_route<'a>(&self, route: Route<'a>) -> Route<'a> {
         match &*self.access.load() {
             Some(access) if !route.is_open(access) => Route::Unknown,
             _ => route,
@@ -136,8 +136,8 @@ pub async fn serve(
             .body(api.facts.document(&api.core)),
         Route::SetMetadata(key) => api.set_metadata(key, payload).await,
         Route::Shutdown => api.shut_down(&request),
-        Route::Status(name) => api.binding_status(name.as_deref(), &request),
-        Route::Operate(name, operation) => api.operate(&name, operation, &request).await,
+        Route::Status(name) => api.binding_status(name, &request),
+        Route::Operate(name, operation) => api.operate(name, operation, &request).await,
         Route::Unknown => reply::error(
             StatusCode::NOT_FOUND,
             "ERR_DIRECT_INVOKE",

@@ -21,9 +21,9 @@ pub(super) enum Route<'a> {
     /// `POST /v1.0/shutdown`.
     Shutdown,
     /// `GET /v1.0-alpha1/bindings[/{name}]`, the name still encoded.
-    Status(Option<String>),
+    Status(Option<&'a str>),
     /// `POST /v1.0-alpha1/bindings/{name}/pause|resume|restart`, the name still encoded.
-    Operate(String, Operation),
+    Operate(&'a str, Operation),
     /// Everything else.
     Unknown,
 }
@@ -53,11 +53,11 @@ impl<'a> Route<'a> {
             ["v1.0", "metadata", key] if put => Self::SetMetadata(key),
             ["v1.0", "shutdown"] if post => Self::Shutdown,
             ["v1.0-alpha1", "bindings"] if get => Self::Status(None),
-            ["v1.0-alpha1", "bindings", name] if get => Self::Status(Some((*name).to_owned())),
+            ["v1.0-alpha1", "bindings", name] if get => Self::Status(Some(name)),
             ["v1.0-alpha1", "bindings", name, operation] if post => match *operation {
-                "pause" => Self::Operate((*name).to_owned(), Operation::Pause),
-                "resume" => Self::Operate((*name).to_owned(), Operation::Resume),
-                "restart" => Self::Operate((*name).to_owned(), Operation::Restart),
+                "pause" => Self::Operate(name, Operation::Pause),
+                "resume" => Self::Operate(name, Operation::Resume),
+                "restart" => Self::Operate(name, Operation::Restart),
                 _ => Self::Unknown,
             },
             _ => Self::Unknown,
