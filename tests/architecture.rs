@@ -63,7 +63,7 @@ fn may_know((from, to, for_tests): &Edge) -> bool {
     const IDENTITY: &str = "bindery-identity";
     match (from.as_str(), to.as_str()) {
         ("bindery", _) => to != TESTKIT || *for_tests,
-        ("bindery-bench", _) => true,
+        ("bindery-bench" | "bindery-faults", _) => true,
         (CONTRACT, _) => false,
         (ACTORS, CONTRACT) => true,
         (TESTKIT, CONTRACT | ACTORS) => true,

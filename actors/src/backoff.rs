@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bindery_contract::mutation::{Mechanism, is_off};
+
 /// Exponential backoff with full jitter: each wait is drawn evenly from zero to a ceiling that
 /// doubles with every attempt. Full jitter spreads those who lost the same broker best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ impl Backoff {
 
     /// The longest that [`wait`](Self::wait) can be.
     pub fn ceiling(self, attempt: u32) -> Duration {
+        if is_off(Mechanism::Backoff) {
+            return Duration::ZERO;
+        }
         let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
         self.first.saturating_mul(doubled).min(self.cap)
     }

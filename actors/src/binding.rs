@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use bindery_contract::mutation::{Mechanism, is_off};
 use bindery_contract::sink::Intake;
 use bindery_contract::{
     Cause, ContextParts, Deadline, DynInput, DynOutput, Host, OpenContext, Opened, Placement,
@@ -328,6 +329,9 @@ impl Handler<Close> for BindingActor {
             Stage::Reading { task, intake } => {
                 intake.stop();
                 self.stage = Stage::Reading { task, intake };
+                if is_off(Mechanism::Drain) {
+                    return self.give_up(ctx);
+                }
                 // `ReadDone` closes it; a reader that does not return is given up.
                 let clock = self.core.clock.clone();
                 if let Some(instant) = deadline.instant() {

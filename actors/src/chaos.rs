@@ -1,10 +1,13 @@
 //! Killing actors by a panic in their own code, for the tests of what happens then (feature
 //! `chaos`).
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use bindery_contract::Role;
 
 use crate::binding::BindingActor;
+use crate::core::Core;
 use crate::delivery::DeliveryActor;
 use crate::router::Router;
 use crate::runtime::Runtime;
@@ -68,13 +71,15 @@ impl Runtime {
                     let _ = worker.router().try_send(Die);
                 }
             }
-            Victim::Delivery => {
-                let delivery =
-                    Worker::here(self.core()).and_then(|worker| worker.delivery.borrow().clone());
-                if let Some(delivery) = delivery {
-                    let _ = delivery.try_send(Die);
-                }
-            }
+            Victim::Delivery => kill_delivery_here(self.core()),
         }
+    }
+}
+
+/// Kills the delivery actor of the current thread, as [`Runtime::kill`] does.
+pub fn kill_delivery_here(core: &Arc<Core>) {
+    let delivery = Worker::here(core).and_then(|worker| worker.delivery.borrow().clone());
+    if let Some(delivery) = delivery {
+        let _ = delivery.try_send(Die);
     }
 }

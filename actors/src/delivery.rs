@@ -19,6 +19,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bindery_contract::Key;
 use bindery_contract::credit::Credit;
+use bindery_contract::mutation::{Mechanism, is_off};
 use bindery_contract::sink::{Delivery, Lanes};
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,7 @@ impl DeliveryActor {
 
     fn arrived(&mut self, mut parcel: Parcel) {
         parcel.delivery.left_lane();
-        let queue = queue_of(&parcel);
+        let queue = queue_of(&parcel).filter(|_| !is_off(Mechanism::Order));
         if let Some(queue) = &queue
             && let Some(behind) = self.desk.queues.borrow_mut().get_mut(queue)
         {

@@ -33,7 +33,7 @@ mod worker;
 pub use self::breaker::{Breaker, BreakerSettings, BreakerState, Counts, Refused, Trip};
 pub use self::call::{Call, CallError};
 #[cfg(feature = "chaos")]
-pub use self::chaos::Victim;
+pub use self::chaos::{Victim, kill_delivery_here};
 pub use self::component::{Component, DeliveryOptions, SettingsSource};
 pub use self::core::{Core, Limits, Progress};
 pub use self::life::FailureClass;

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use crate::mutation::{Mechanism, is_off};
 use crate::sync::{Arc, Mutex, lock};
 
 /// A number of credits that callers wait for.
@@ -93,7 +94,9 @@ impl State {
 
 impl Drop for Credited {
     fn drop(&mut self) {
-        self.credit.give_back();
+        if !is_off(Mechanism::PermitReturn) {
+            self.credit.give_back();
+        }
     }
 }
 

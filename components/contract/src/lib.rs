@@ -50,6 +50,8 @@ pub mod credit;
 mod error;
 mod event;
 mod metadata;
+#[doc(hidden)]
+pub mod mutation;
 mod payload;
 mod registration;
 pub mod request;

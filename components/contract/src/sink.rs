@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::credit::{Credit, Credited};
 use crate::event::{Event, Key, Order, Source};
+use crate::mutation::{Mechanism, is_off};
 
 /// Where a binding's events go. Cheap to clone.
 #[derive(Clone)]
@@ -172,12 +173,15 @@ impl Permit {
         } else {
             None
         };
-        let delivery = Delivery {
+        let mut delivery = Delivery {
             event,
             key,
             answer: Some(answer),
             flight: intake.take_off(hold),
         };
+        if is_off(Mechanism::AckAfterApp) {
+            delivery.settle(Ack::Acked(Bytes::new()));
+        }
         match refusal {
             Some(nack) => delivery.nack(nack),
             None => Arc::clone(&intake.lanes).push(delivery),
@@ -192,11 +196,13 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ack> {
         let ack = ready!(Pin::new(&mut self.answer).poll(cx)).unwrap_or(Ack::Nacked(Nack::Lost));
         // A reader that was given up on may still be running; it must not acknowledge anything.
-        Poll::Ready(if self.intake.fence.is_cancelled() {
-            Ack::Nacked(Nack::Fenced)
-        } else {
-            ack
-        })
+        Poll::Ready(
+            if self.intake.fence.is_cancelled() && !is_off(Mechanism::Fencing) {
+                Ack::Nacked(Nack::Fenced)
+            } else {
+                ack
+            },
+        )
     }
 }
 
@@ -425,6 +431,9 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if self.answer.is_none() {
             return;
+        }
+        if is_off(Mechanism::DropGuard) {
+            return std::mem::forget(self.answer.take());
         }
         let intake = &self.flight.intake;
         // Before the loss is told, so that nothing can be sent in between.

@@ -1,0 +1,98 @@
+//! The cases.
+
+mod actors;
+mod apps;
+mod calls;
+mod kills;
+mod numbers;
+mod stops;
+
+use self::numbers::Numbers;
+use crate::row::Row;
+use crate::scene::Scene;
+
+/// A case.
+pub struct Case {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Does it.
+    pub run: fn(&mut Scene) -> Row,
+}
+
+/// All of them, in the order in which they run.
+pub const ALL: &[Case] = &[
+    Case {
+        name: "kill-9-log",
+        summary: "SIGKILL at random instants, with a source of numbered files and 1 % app errors",
+        run: kills::log,
+    },
+    Case {
+        name: "sigterm",
+        summary: "SIGTERM under load: readers stop, running events finish, nothing comes twice",
+        run: stops::sigterm,
+    },
+    Case {
+        name: "actor-dies",
+        summary: "delivery actors die with events under way",
+        run: actors::deaths,
+    },
+    Case {
+        name: "thread-frozen",
+        summary: "a reader blocks its thread, is replaced, and wakes up late",
+        run: actors::frozen,
+    },
+    Case {
+        name: "app-down",
+        summary: "nobody listens at the app's port for a while",
+        run: apps::down,
+    },
+    Case {
+        name: "app-hangs",
+        summary: "the app takes events and does not answer",
+        run: apps::hangs,
+    },
+    Case {
+        name: "app-hangs-timeout",
+        summary: "the app does not answer, and a Resiliency timeout ends each attempt",
+        run: apps::hangs_with_timeout,
+    },
+    Case {
+        name: "app-slow",
+        summary: "the app takes its time with each event",
+        run: apps::slow,
+    },
+    Case {
+        name: "app-refuses",
+        summary: "the app refuses one event for a while; the others flow",
+        run: apps::refuses,
+    },
+    Case {
+        name: "app-poison",
+        summary: "the app refuses one event for good; the dead letter takes it",
+        run: apps::poison_to_dead_letter,
+    },
+    Case {
+        name: "panics",
+        summary: "one binding panics again and again while its sibling is called",
+        run: calls::panics,
+    },
+    Case {
+        name: "big-posts",
+        summary: "300 posts of 3 MiB, and the memory after them",
+        run: calls::big_posts,
+    },
+];
+
+/// The cheapest case that shows that a mechanism is off.
+pub fn showing(mechanism: &str) -> Option<&'static Case> {
+    let name = match mechanism {
+        "drain" => "sigterm",
+        "drop-guard" => "actor-dies",
+        "fencing" => "thread-frozen",
+        "backoff" => "app-refuses",
+        _ => "kill-9-log",
+    };
+    ALL.iter().find(|case| case.name == name)
+}
