@@ -26,6 +26,7 @@
 pub mod app;
 pub mod catalogue;
 pub mod commands;
+pub mod grpc;
 pub mod http;
 pub mod manual;
 pub mod resources;

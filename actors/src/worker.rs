@@ -85,6 +85,13 @@ impl Core {
     pub fn work_here(self: &Arc<Self>) {
         let _ = Worker::here(self);
     }
+
+    /// The arbiter of each seat's worker, in the order of the seats; `None` where there is no
+    /// worker now.
+    pub fn arbiters(&self) -> impl Iterator<Item = Option<ArbiterHandle>> {
+        let contacts = self.seats.iter().map(Seat::contact);
+        contacts.map(|contact| contact.map(|contact| contact.arbiter))
+    }
 }
 
 impl Worker {

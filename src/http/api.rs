@@ -1,7 +1,7 @@
 //! The path of a request, from top to bottom.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
@@ -14,10 +14,11 @@ use tokio::sync::watch;
 
 use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
-use super::trace::TraceContext;
+use super::trace::{echo_trace, trace_of};
 use super::{body, reply};
 use crate::resources::{Access, Inventory};
 use crate::sidecar::{Ready, ShutdownRequest};
+use crate::trace::TraceContext;
 
 /// What the API is set up with.
 pub struct ApiConfig {
@@ -88,7 +89,7 @@ impl Api {
 
     /// What the metadata lists besides the bindings, from now on.
     pub fn set_inventory(&self, inventory: Inventory) {
-        self.facts.inventory.store(Arc::new(inventory));
+        self.facts.set_inventory(inventory);
     }
 
     /// Which endpoints there are, from now on.
@@ -109,6 +110,21 @@ impl Api {
             _ => route,
         }
     }
+
+    /// What the sidecar knows of itself.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The largest message or body in bytes; `None` is no limit.
+    pub(crate) fn max_body(&self) -> Option<usize> {
+        self.max_body
+    }
+}
+
+fn token_of(request: &HttpRequest) -> &[u8] {
+    let token = request.headers().get("dapr-api-token");
+    token.map_or(&[], HeaderValue::as_bytes)
 }
 
 /// Every request passes here: which endpoint; may the caller; what trace does it carry on; then
@@ -119,11 +135,11 @@ pub async fn serve(
     api: web::Data<Api>,
 ) -> HttpResponse {
     let route = api.open_route(Route::of(request.method(), request.path()));
-    let trace = match TraceContext::of(request.headers()) {
+    let trace = match trace_of(request.headers()) {
         Ok(trace) => trace,
         Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
     };
-    if !route.needs_no_token() && !api.is_allowed(&request) {
+    if !route.needs_no_token() && !api.accepts(token_of(&request)) {
         return reply::plain(StatusCode::UNAUTHORIZED, "invalid api token\n");
     }
     let traced = !matches!(route, Route::Healthz | Route::HealthzOutbound);
@@ -145,7 +161,7 @@ pub async fn serve(
         ),
     };
     if traced {
-        trace.echo(response.headers_mut());
+        echo_trace(&trace, response.headers_mut());
     }
     response
 }
@@ -181,15 +197,17 @@ impl Api {
         }
     }
 
-    fn is_allowed(&self, request: &HttpRequest) -> bool {
+    /// Whether a caller with this token may call.
+    pub(crate) fn accepts(&self, given: &[u8]) -> bool {
         let Some(token) = &self.token else {
             return true;
         };
-        let given = request
-            .headers()
-            .get("dapr-api-token")
-            .map_or(&[][..], HeaderValue::as_bytes);
         token.expose().as_bytes().ct_eq(given).into()
+    }
+
+    /// Tells whoever ends the sidecar to do so.
+    pub(crate) fn request_shutdown(&self, force: bool) {
+        self.shutdown.send_replace(Some(ShutdownRequest { force }));
     }
 
     /// `GET /v1.0/healthz` (runtime §6.1).
@@ -237,12 +255,7 @@ impl Api {
         match body::read(payload, self.max_body).await {
             Ok(body) => {
                 let value = String::from_utf8_lossy(&body).into_owned();
-                let mut extended = self
-                    .facts
-                    .extended
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                extended.insert(key, value);
+                self.facts.extend(key, value);
                 HttpResponse::NoContent().finish()
             }
             Err(error) => {
@@ -256,7 +269,7 @@ impl Api {
     fn shut_down(&self, request: &HttpRequest) -> HttpResponse {
         let force = request.headers().get("dapr-force-shutdown");
         let force = force.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-        self.shutdown.send_replace(Some(ShutdownRequest { force }));
+        self.request_shutdown(force);
         HttpResponse::NoContent().finish()
     }
 }

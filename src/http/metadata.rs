@@ -1,7 +1,7 @@
 //! `GET /v1.0/metadata` (runtime §6.1), with each binding's state added.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -57,7 +57,7 @@ impl From<&HealthCheck> for AppHealth {
 }
 
 /// What does not change while the sidecar runs, and what `PUT` has added.
-pub(super) struct Facts {
+pub(crate) struct Facts {
     pub(super) app_id: String,
     pub(super) app: AppConnection,
     pub(super) features: Vec<&'static str>,
@@ -65,48 +65,49 @@ pub(super) struct Facts {
     pub(super) extended: Mutex<BTreeMap<String, String>>,
 }
 
+/// All of it, as the API answers it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata<'a> {
-    id: &'a str,
-    runtime_version: &'static str,
+pub(crate) struct Metadata<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) runtime_version: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    enabled_features: &'a [&'static str],
-    components: Vec<Component>,
-    extended: BTreeMap<String, String>,
-    app_connection_properties: &'a AppConnection,
-    actor_runtime: ActorRuntime,
+    pub(crate) enabled_features: &'a [&'static str],
+    pub(crate) components: Vec<Component>,
+    pub(crate) extended: BTreeMap<String, String>,
+    pub(crate) app_connection_properties: &'a AppConnection,
+    pub(crate) actor_runtime: ActorRuntime,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    resiliencies: Vec<Named<'a>>,
+    pub(crate) resiliencies: Vec<Named>,
     /// Our addition: how each binding is.
     bindings: Vec<Binding>,
     /// Our addition: what is wrong in the files, while the last good versions go on.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    resource_errors: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Component {
-    name: String,
-    #[serde(rename = "type")]
-    type_name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    version: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    capabilities: Vec<&'static str>,
+    resource_errors: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
-    name: &'a str,
+pub(crate) struct Component {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) type_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) version: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) capabilities: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ActorRuntime {
+pub(crate) struct ActorRuntime {
     runtime_status: &'static str,
     host_ready: bool,
-    placement: &'static str,
+    pub(crate) placement: &'static str,
 }
 
 #[derive(Serialize)]
@@ -176,6 +177,25 @@ struct Blocked {
 impl Facts {
     /// The whole document, with the newline that the reference ends it with.
     pub(super) fn document(&self, core: &Core) -> String {
+        let mut text = serde_json::to_string(&self.describe(core)).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// What is listed besides the bindings, from now on.
+    pub(super) fn set_inventory(&self, inventory: Inventory) {
+        self.inventory.store(Arc::new(inventory));
+    }
+
+    /// Adds an entry to the extended metadata.
+    pub(crate) fn extend(&self, key: String, value: String) {
+        let extended = self.extended.lock();
+        let mut extended = extended.unwrap_or_else(PoisonError::into_inner);
+        extended.insert(key, value);
+    }
+
+    /// How everything is now.
+    pub(crate) fn describe(&self, core: &Core) -> Metadata<'_> {
         let status = core.status().components();
         let mut extended = self
             .extended
@@ -196,7 +216,7 @@ impl Facts {
             version: component.version.clone(),
             capabilities: component.sides.iter().map(capability).collect(),
         });
-        let document = Metadata {
+        Metadata {
             id: &self.app_id,
             runtime_version: DAPR_VERSION,
             enabled_features: &self.features,
@@ -211,17 +231,14 @@ impl Facts {
             resiliencies: inventory
                 .resiliencies
                 .iter()
-                .map(|name| Named { name })
+                .map(|name| Named { name: name.clone() })
                 .collect(),
             bindings: status
                 .iter()
                 .map(|component| Binding::of(component))
                 .collect(),
-            resource_errors: &inventory.errors,
-        };
-        let mut text = serde_json::to_string(&document).unwrap_or_default();
-        text.push('\n');
-        text
+            resource_errors: inventory.errors.clone(),
+        }
     }
 }
 

@@ -13,6 +13,6 @@ mod server;
 mod trace;
 
 pub use self::api::{Api, ApiConfig, serve};
-pub(crate) use self::metadata::DAPR_VERSION;
 pub use self::metadata::{AppConnection, AppHealth};
+pub(crate) use self::metadata::{DAPR_VERSION, Metadata};
 pub use self::server::{Listener, ServerConfig, Servers, bind, mount, start};

@@ -22,7 +22,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Listener {
     /// Where.
     pub address: SocketAddr,
-    socket: TcpListener,
+    pub(crate) socket: TcpListener,
 }
 
 /// Binds `port` on all `addresses`; none means loopback, of both address families. Each is tried

@@ -19,11 +19,13 @@ pub struct Config {
     pub configurations: Vec<PathBuf>,
     /// The HTTP API on a port of its own; `None` opens no port.
     pub http: Option<HttpConfig>,
+    /// The gRPC API on a port of its own; `None` opens no port.
+    pub grpc: Option<GrpcConfig>,
     /// How long a shutdown may take; `None` is as long as it takes. Default 5 s.
     pub grace: Option<Duration>,
     /// How many worker threads; 0 means one for each processor of the quota.
     pub workers: usize,
-    /// The largest request body in bytes, `--max-body-size`; `None` is no limit. Default 4 MiB.
+    /// The largest request body or gRPC message in bytes, `--max-body-size`; `None` is no limit. Default 4 MiB.
     pub max_body: Option<usize>,
     /// Whether files are watched, and what changes in them taken in. A Configuration that says
     /// something of the feature `HotReload` wins. Default `true`.
@@ -43,6 +45,7 @@ impl Config {
             resources: Vec::new(),
             configurations: Vec::new(),
             http: None,
+            grpc: None,
             grace: Some(Duration::from_secs(5)),
             workers: 0,
             max_body: Some(4 << 20),
@@ -76,6 +79,31 @@ impl HttpConfig {
             port,
             listen: Vec::new(),
             h2c: true,
+        }
+    }
+}
+
+/// Where the gRPC API listens.
+#[derive(Clone, Debug)]
+pub struct GrpcConfig {
+    /// The port; 0 lets the system choose.
+    pub port: u16,
+    /// The addresses; none means loopback.
+    pub listen: Vec<IpAddr>,
+    /// `--dapr-internal-grpc-port`: where other sidecars expect an answer.
+    pub internal_port: Option<u16>,
+    /// The addresses of that; none means loopback.
+    pub internal_listen: Vec<IpAddr>,
+}
+
+impl GrpcConfig {
+    /// A port on loopback.
+    pub fn port(port: u16) -> Self {
+        Self {
+            port,
+            listen: Vec::new(),
+            internal_port: None,
+            internal_listen: Vec::new(),
         }
     }
 }

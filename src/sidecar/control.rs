@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::config::{AppConfig, Config, HttpConfig};
+use super::grpc::{GrpcPorts, GrpcServers};
 use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
 use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
@@ -87,6 +88,7 @@ pub(super) struct Parts {
     pub(super) core: Arc<Core>,
     pub(super) api: Arc<Api>,
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) grpc_addresses: Vec<SocketAddr>,
     pub(super) ready: watch::Receiver<Ready>,
     pub(super) requests: watch::Receiver<Option<super::ShutdownRequest>>,
 }
@@ -98,9 +100,11 @@ struct Control {
     runtime: Rc<Runtime>,
     api: Arc<Api>,
     servers: Option<Servers>,
+    grpc: GrpcServers,
     /// Threads that deliver events and make calls where no server has any.
     workers: Vec<Arbiter>,
     addresses: Vec<SocketAddr>,
+    grpc_addresses: Vec<SocketAddr>,
     ready: watch::Receiver<Ready>,
     requests: watch::Receiver<Option<super::ShutdownRequest>>,
     is_well: watch::Receiver<bool>,
@@ -126,6 +130,8 @@ impl Control {
         let configuration = configuration(&config)?;
         let mut resources = load(&sources, &configuration)?;
         let listeners = bind(&config, &clock).await?;
+        let grpc_ports = GrpcPorts::bind(config.grpc.as_ref(), &clock).await?;
+        let grpc_addresses = grpc_ports.addresses();
         let addresses: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.address).collect();
         let workers = worker_count(&config);
@@ -160,11 +166,12 @@ impl Control {
         runtime.loaded().await;
         let (servers, workers) = match &config.http {
             Some(http) => (
-                Some(serve(http, config.grace, workers, listeners, &api)?),
+                Some(serve_http(listeners, &api, http, workers, config.grace)?),
                 Vec::new(),
             ),
             None => (None, own_workers(runtime.core(), workers).await),
         };
+        let grpc = grpc_ports.serve(&api)?;
         let way = way(http_app, app.as_ref(), &in_process, &config);
         let drained = Rc::new(Cell::new(false));
         let readiness = Readiness {
@@ -197,8 +204,10 @@ impl Control {
             runtime,
             api,
             servers,
+            grpc,
             workers,
             addresses,
+            grpc_addresses,
             ready,
             requests,
             is_well,
@@ -214,6 +223,7 @@ impl Control {
             core: Arc::clone(self.runtime.core()),
             api: Arc::clone(&self.api),
             addresses: self.addresses.clone(),
+            grpc_addresses: self.grpc_addresses.clone(),
             ready: self.ready.clone(),
             requests: self.requests.clone(),
         }
@@ -270,6 +280,7 @@ impl Control {
         };
         let steps = async {
             self.runtime.stop_inputs(deadline).await;
+            self.grpc.stop().await;
             if let Some(servers) = &self.servers {
                 servers.stop().await;
             }
@@ -408,25 +419,6 @@ fn load(sources: &Sources, configuration: &Configuration) -> Result<Resources, S
     Ok(resources)
 }
 
-/// Serves the API; its threads are the workers.
-fn serve(
-    http: &HttpConfig,
-    grace: Option<Duration>,
-    workers: usize,
-    listeners: Vec<Listener>,
-    api: &Arc<Api>,
-) -> Result<Servers, StartError> {
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    let server = ServerConfig {
-        workers,
-        h2c: http.h2c,
-        shutdown_timeout: grace.unwrap_or(Duration::from_secs(10)),
-    };
-    let servers = http::start(listeners, Arc::clone(api), &server).map_err(StartError::Server)?;
-    announce(&addresses, !http.listen.is_empty());
-    Ok(servers)
-}
-
 /// Threads that route calls and deliver events. Returns when all of them do.
 async fn own_workers(core: &Arc<Core>, count: usize) -> Vec<Arbiter> {
     let mut workers = Vec::new();
@@ -465,20 +457,35 @@ fn app_connection(app: Option<&AppConfig>) -> AppConnection {
     }
 }
 
-/// Says where the API listens, how far that reaches, and how to widen it.
-fn announce(addresses: &[SocketAddr], chosen: bool) {
-    let Some(first) = addresses.first() else {
-        return;
+/// Serves the HTTP API, and says so.
+fn serve_http(
+    listeners: Vec<Listener>,
+    api: &Arc<Api>,
+    config: &HttpConfig,
+    workers: usize,
+    grace: Option<Duration>,
+) -> Result<Servers, StartError> {
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let server = ServerConfig {
+        workers,
+        h2c: config.h2c,
+        shutdown_timeout: grace.unwrap_or(Duration::from_secs(10)),
     };
-    let port = first.port();
+    let servers = http::start(listeners, Arc::clone(api), &server).map_err(StartError::Server)?;
+    if let Some(port) = reach(&addresses, !config.listen.is_empty()) {
+        tracing::info!(target: "dapr.runtime.http", "HTTP server is running on {port}");
+    }
+    Ok(servers)
+}
+
+/// Where an API listens, how far that reaches, and how to widen it.
+pub(super) fn reach(addresses: &[SocketAddr], chosen: bool) -> Option<String> {
+    let port = addresses.first()?.port();
     let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let reach = if chosen {
         ""
     } else {
         " (this machine only; --dapr-listen-addresses=0.0.0.0 opens it to others)"
     };
-    tracing::info!(
-        target: "dapr.runtime.http",
-        "HTTP server is running on port {port}: {}{reach}", all.join(", ")
-    );
+    Some(format!("port {port}: {}{reach}", all.join(", ")))
 }

@@ -4,6 +4,7 @@ mod builder;
 mod component;
 mod config;
 mod control;
+mod grpc;
 mod readiness;
 mod reload;
 
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::builder::Builder;
 pub use self::component::Component;
-pub use self::config::{AppConfig, Config, HttpConfig};
+pub use self::config::{AppConfig, Config, GrpcConfig, HttpConfig};
 use self::control::{Command, Parts};
 use crate::app::{Handlers, IntoAnswer};
 use crate::http;
@@ -45,8 +46,17 @@ pub enum StartError {
          Choose another port with --dapr-http-port"
     )]
     Listen(std::io::Error),
-    /// The server cannot be set up.
-    #[error("the HTTP server could not be started: {0}")]
+    /// The port of the gRPC API is not to be had.
+    #[error(
+        "could not listen on any endpoint for the gRPC API: {0}. Is another sidecar running? \
+         Choose another port with --dapr-grpc-port"
+    )]
+    ListenGrpc(std::io::Error),
+    /// The port for other sidecars is not to be had.
+    #[error("could not listen on any endpoint for other sidecars (--dapr-internal-grpc-port): {0}")]
+    ListenInternalGrpc(std::io::Error),
+    /// A server cannot be set up.
+    #[error("the server could not be started: {0}")]
     Server(std::io::Error),
     /// The thread that everything is started on cannot be had.
     #[error("the control thread could not be started: {0}")]
@@ -232,6 +242,11 @@ impl Sidecar {
     /// Where its own HTTP API listens; nothing without [`Builder::listen`].
     pub fn http_addresses(&self) -> &[SocketAddr] {
         &self.shared.parts.addresses
+    }
+
+    /// Where its own gRPC API listens; nothing without [`Config::grpc`].
+    pub fn grpc_addresses(&self) -> &[SocketAddr] {
+        &self.shared.parts.grpc_addresses
     }
 
     /// Resolves when somebody asks over the API for the sidecar to end.

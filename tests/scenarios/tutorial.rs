@@ -31,6 +31,7 @@ fn every_order_comes_back_in_order() {
         .args(["run", "--app-id", "tutorial"])
         .args(["--app-port", &app_port.to_string()])
         .args(["--dapr-http-port", &http_port.to_string()])
+        .args(["--dapr-grpc-port", &free_port().to_string()])
         .arg("--resources-path")
         .arg(&components)
         .args(["--", "node", &app("tutorial.js")])

@@ -113,7 +113,7 @@ fn every_flag_of_the_reference_is_taken() {
     let components = resources(folder.path(), &[]);
     let config = folder.path().join("config.yaml");
     std::fs::write(&config, "kind: Configuration\nspec: {}\n").unwrap();
-    let flags = "--mode standalone --dapr-grpc-port 50002 --dapr-internal-grpc-port= \
+    let flags = "--mode standalone --dapr-internal-grpc-port= \
         --dapr-internal-grpc-listen-address= --dapr-public-port= --dapr-public-listen-address= \
         --app-protocol http --app-channel-address 127.0.0.1 --app-ssl=false --app-max-concurrency -1 \
         --app-binding-options-timeout 3s --enable-app-health-check=false --app-health-check-path /h \
@@ -165,14 +165,26 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
     let components = resources(folder.path(), &[]);
     let first = Running::sidecar(&components, &[]);
     first.wait_until_ready();
-    let port = first.http_port.to_string();
-    let output = run(&["--app-id", "second", "--dapr-http-port", &port]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stdout);
-    assert!(
-        said.contains(&port) && said.contains("--dapr-http-port"),
-        "{said}"
-    );
+    let free = free_port().to_string();
+    for (http, grpc, flag) in [
+        (
+            first.http_port.to_string(),
+            free.clone(),
+            "--dapr-http-port",
+        ),
+        (free, first.grpc_port.to_string(), "--dapr-grpc-port"),
+    ] {
+        let second = ["--app-id", "second", "--dapr-http-port", &http];
+        let output = run(&[&second[..], &["--dapr-grpc-port", &grpc]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stdout);
+        let taken = if flag == "--dapr-http-port" {
+            &http
+        } else {
+            &grpc
+        };
+        assert!(said.contains(taken) && said.contains(flag), "{said}");
+    }
 }
 
 #[test]
@@ -251,6 +263,7 @@ fn it_starts_with_an_empty_environment() {
     command
         .env_clear()
         .args(["--app-id", "test", "--dapr-http-port", &port.to_string()])
+        .args(["--dapr-grpc-port", &free_port().to_string()])
         .arg("--resources-path")
         .arg(&components);
     let mut bindery = Running::start(command, port, 0);
@@ -328,6 +341,7 @@ fn an_app_that_cannot_be_started_is_named() {
             "--dapr-http-port",
             &port.to_string(),
         ])
+        .args(["--dapr-grpc-port", &free_port().to_string()])
         .arg("--resources-path")
         .arg(&components)
         .args(["--", "no-such-program", "x"]);

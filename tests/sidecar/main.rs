@@ -6,6 +6,7 @@ mod check;
 mod command_line;
 mod demo;
 mod docs;
+mod grpc_api;
 mod health;
 mod http_api;
 mod operate;

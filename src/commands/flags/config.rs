@@ -8,7 +8,7 @@ use bindery_contract::settings::{ByteSize, GoDuration};
 use super::SidecarFlags;
 use crate::app::HealthCheck;
 use crate::resources::Env;
-use crate::sidecar::{AppConfig, Builder, Config, HttpConfig};
+use crate::sidecar::{AppConfig, Builder, Config, GrpcConfig, HttpConfig};
 use crate::telemetry::log::LogConfig;
 
 /// A flag that cannot work.
@@ -65,10 +65,19 @@ impl SidecarFlags {
             resources: resources.clone(),
             http: Some(HttpConfig {
                 port: self.dapr_http_port.0.unwrap_or(0),
-                listen: self.listen()?,
+                listen: addresses("dapr-listen-addresses", &self.dapr_listen_addresses)?,
                 h2c: !Env::Process
                     .non_empty("DAPR_HTTP_DISABLE_H2C")
                     .is_some_and(|value| bindery_contract::settings::truthy(&value)),
+            }),
+            grpc: Some(GrpcConfig {
+                port: self.dapr_grpc_port.0.unwrap_or(0),
+                listen: addresses("dapr-listen-addresses", &self.dapr_listen_addresses)?,
+                internal_port: self.dapr_internal_grpc_port.positive(),
+                internal_listen: addresses(
+                    "dapr-internal-grpc-listen-address",
+                    &self.dapr_internal_grpc_listen_address,
+                )?,
             }),
             grace: match u64::try_from(self.dapr_graceful_shutdown_seconds) {
                 Ok(0) => None,
@@ -188,25 +197,6 @@ impl SidecarFlags {
         Ok(duration.positive())
     }
 
-    fn listen(&self) -> Result<Vec<IpAddr>, FlagError> {
-        let mut addresses = Vec::new();
-        for name in self
-            .dapr_listen_addresses
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
-            let bare = name.trim_start_matches('[').trim_end_matches(']');
-            let found = (bare, 0).to_socket_addrs().map_err(|error| {
-                FlagError(format!(
-                    "--dapr-listen-addresses: {name} is no address: {error}"
-                ))
-            })?;
-            addresses.extend(found.map(|address| address.ip()));
-        }
-        Ok(addresses)
-    }
-
     /// A duration, or nanoseconds as the CLI writes them; 0 is the default.
     fn reconcile(&self) -> Result<Duration, FlagError> {
         let text = &self.hot_reload_reconcile_interval;
@@ -238,6 +228,20 @@ impl SidecarFlags {
             Err(_) => Some(4 << 20),
         })
     }
+}
+
+/// The addresses that a flag lists.
+fn addresses(flag: &str, list: &str) -> Result<Vec<IpAddr>, FlagError> {
+    let mut addresses = Vec::new();
+    let names = list.split(',').map(str::trim);
+    for name in names.filter(|name| !name.is_empty()) {
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let found = (bare, 0).to_socket_addrs();
+        let found =
+            found.map_err(|error| FlagError(format!("--{flag}: {name} is no address: {error}")))?;
+        addresses.extend(found.map(|address| address.ip()));
+    }
+    Ok(addresses)
 }
 
 #[cfg(test)]

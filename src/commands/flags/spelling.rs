@@ -94,9 +94,6 @@ const DEPRECATED: &[Deprecated] = &[
 /// Flags that this version takes and does nothing about. Those of Dapr's control plane are not
 /// among them: nobody who starts a sidecar by hand would miss them.
 const INEFFECTIVE: &[&str] = &[
-    "dapr-grpc-port",
-    "dapr-internal-grpc-port",
-    "dapr-internal-grpc-listen-address",
     "dapr-public-port",
     "dapr-public-listen-address",
     "unix-domain-socket",

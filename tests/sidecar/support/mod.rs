@@ -53,6 +53,8 @@ pub fn binary() -> PathBuf {
 pub struct Running {
     child: Child,
     pub http_port: u16,
+    /// 0 where the test has chosen it.
+    pub grpc_port: u16,
     pub app_port: u16,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -83,16 +85,19 @@ impl Answer {
 impl Running {
     /// `bindery run … -- <app>`; the app's command is split as a shell would.
     pub fn run(components: &Path, app: &str) -> Self {
-        let (http_port, app_port) = (free_port(), free_port());
+        let (http_port, grpc_port, app_port) = (free_port(), free_port(), free_port());
         let mut command = Command::new(binary());
         command
             .args(["run", "--app-id", "test"])
             .args(["--app-port", &app_port.to_string()])
             .args(["--dapr-http-port", &http_port.to_string()])
+            .args(["--dapr-grpc-port", &grpc_port.to_string()])
             .arg("--resources-path")
             .arg(components)
             .args(["--", "sh", "-c", &format!("exec {app}")]);
-        Self::start(command, http_port, app_port)
+        let mut running = Self::start(command, http_port, app_port);
+        running.grpc_port = grpc_port;
+        running
     }
 
     /// The sidecar alone, as `daprd` is started.
@@ -102,16 +107,19 @@ impl Running {
 
     /// The sidecar alone, with variables in its environment.
     pub fn sidecar_with(components: &Path, flags: &[&str], env: &[(&str, &str)]) -> Self {
-        let http_port = free_port();
+        let (http_port, grpc_port) = (free_port(), free_port());
         let mut command = Command::new(binary());
         command
             .args(["--app-id", "test"])
             .args(["--dapr-http-port", &http_port.to_string()])
+            .args(["--dapr-grpc-port", &grpc_port.to_string()])
             .arg("--resources-path")
             .arg(components)
             .args(flags)
             .envs(env.iter().copied());
-        Self::start(command, http_port, 0)
+        let mut running = Self::start(command, http_port, 0);
+        running.grpc_port = grpc_port;
+        running
     }
 
     /// Any command line of Bindery.
@@ -130,6 +138,7 @@ impl Running {
         Self {
             child,
             http_port,
+            grpc_port: 0,
             app_port,
             log,
             readers,

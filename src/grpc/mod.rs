@@ -1,0 +1,18 @@
+//! The gRPC API (runtime §1.2, §6.2), served on the workers' threads.
+//!
+//! `server.rs` deals connections to the workers, `connection.rs` is the life of one of them,
+//! `door.rs` the path of a request from top to bottom, `api.rs` what the sidecar's methods do.
+//! Calls of outputs go through [`Core::invoke`](bindery_actors::Core::invoke), as those over HTTP
+//! do.
+
+mod api;
+mod connection;
+mod door;
+mod metadata;
+mod prompt;
+pub mod proto;
+mod server;
+mod status;
+
+pub(crate) use self::door::Door;
+pub(crate) use self::server::{Server, start};

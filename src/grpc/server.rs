@@ -1,0 +1,147 @@
+//! Ports, and the dealing of their connections to the workers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_rt::ArbiterHandle;
+use bindery_actors::Core;
+use bindery_contract::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::connection;
+use super::door::Door;
+use crate::http::Listener;
+
+/// How long nothing is accepted after accepting has failed: most likely all file handles are in
+/// use, and asking at once again would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often a worker is looked for while there is none.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A server of gRPC.
+pub(crate) struct Server {
+    acceptors: Vec<AbortOnDropHandle<()>>,
+    stopping: CancellationToken,
+    connections: TaskTracker,
+}
+
+/// Serves on the listeners. The connections are driven by the workers; the current thread only
+/// accepts them.
+///
+/// # Errors
+/// When a listener cannot be used.
+pub(crate) fn start(
+    listeners: Vec<Listener>,
+    door: Door,
+    core: &Arc<Core>,
+) -> std::io::Result<Server> {
+    let (stopping, connections) = (CancellationToken::new(), TaskTracker::new());
+    let dealer = Arc::new(Dealer {
+        core: Arc::clone(core),
+        door: Arc::new(door),
+        load: core.arbiters().map(|_| Arc::default()).collect(),
+        stopping: stopping.clone(),
+        connections: connections.clone(),
+    });
+    let mut acceptors = Vec::new();
+    for Listener { socket, address } in listeners {
+        let socket = TcpListener::from_std(socket)?;
+        let accepting = accept(socket, address, Arc::clone(&dealer));
+        acceptors.push(AbortOnDropHandle::new(tokio::spawn(accepting)));
+    }
+    Ok(Server {
+        acceptors,
+        stopping,
+        connections,
+    })
+}
+
+impl Server {
+    /// Takes no more connections and no more calls, and waits for the running ones.
+    pub(crate) async fn stop(&self) {
+        for acceptor in &self.acceptors {
+            acceptor.abort();
+        }
+        self.stopping.cancel();
+        self.connections.close();
+        self.connections.wait().await;
+    }
+}
+
+async fn accept(socket: TcpListener, address: SocketAddr, dealer: Arc<Dealer>) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => dealer.deal(stream).await,
+            Err(error) => {
+                tracing::warn!(
+                    target: "dapr.runtime.grpc",
+                    "no connection could be accepted on {address}: {error}"
+                );
+                dealer.core.clock().sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Gives each connection to the worker that has the fewest.
+struct Dealer {
+    core: Arc<Core>,
+    door: Arc<Door>,
+    /// How many connections the worker of each seat has.
+    load: Vec<Arc<AtomicUsize>>,
+    stopping: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl Dealer {
+    async fn deal(&self, stream: TcpStream) {
+        let (arbiter, load) = self.least_loaded().await;
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        let place = Place::take(load);
+        let door = Arc::clone(&self.door);
+        let (stopping, clock): (_, Clock) = (self.stopping.clone(), self.core.clock().clone());
+        let serving = self.connections.track_future(async move {
+            // Known to this thread's poller from here on.
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                connection::serve(stream, door, stopping, clock).await;
+            }
+            drop(place);
+        });
+        arbiter.spawn(serving);
+    }
+
+    /// Workers that are still starting, or were lost, are waited for.
+    async fn least_loaded(&self) -> (ArbiterHandle, &Arc<AtomicUsize>) {
+        loop {
+            let workers = self.core.arbiters().zip(&self.load);
+            let present = workers.filter_map(|(arbiter, load)| Some((arbiter?, load)));
+            let fewest = present.min_by_key(|(_, load)| load.load(Ordering::Relaxed));
+            if let Some(fewest) = fewest {
+                return fewest;
+            }
+            self.core.clock().sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// A connection's place among those of its worker.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(load: &Arc<AtomicUsize>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,96 @@
+//! The ports of gRPC: the app's, and the one for other sidecars.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bindery_contract::Clock;
+
+use super::StartError;
+use super::config::GrpcConfig;
+use crate::grpc::{self, Door, Server};
+use crate::http::{self, Api, Listener};
+
+/// Ports that are ours and not yet served.
+#[derive(Default)]
+pub(super) struct GrpcPorts {
+    api: Vec<Listener>,
+    internal: Vec<Listener>,
+    /// Whether somebody has chosen the addresses.
+    chosen: bool,
+}
+
+/// The servers of both ports.
+pub(super) struct GrpcServers {
+    servers: Vec<Server>,
+}
+
+impl GrpcPorts {
+    /// Binds what is configured.
+    ///
+    /// # Errors
+    /// When a port is not to be had.
+    pub(super) async fn bind(
+        config: Option<&GrpcConfig>,
+        clock: &Clock,
+    ) -> Result<Self, StartError> {
+        let Some(config) = config else {
+            return Ok(Self::default());
+        };
+        let internal = match config.internal_port {
+            Some(port) => http::bind(&config.internal_listen, port, clock)
+                .await
+                .map_err(StartError::ListenInternalGrpc)?,
+            None => Vec::new(),
+        };
+        let api = http::bind(&config.listen, config.port, clock).await;
+        Ok(Self {
+            api: api.map_err(StartError::ListenGrpc)?,
+            internal,
+            chosen: !config.listen.is_empty(),
+        })
+    }
+
+    /// Where the API listens.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.api.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Serves them.
+    ///
+    /// # Errors
+    /// When a listener cannot be used.
+    pub(super) fn serve(self, api: &Arc<Api>) -> Result<GrpcServers, StartError> {
+        let addresses = self.addresses();
+        let internal = self.internal.first().map(|listener| listener.address);
+        let serve = |listeners: Vec<Listener>, door: Door| {
+            grpc::start(listeners, door, api.core()).map_err(StartError::Server)
+        };
+        let mut servers = Vec::new();
+        if !self.internal.is_empty() {
+            let door = Door::of_other_sidecars(Arc::clone(api));
+            servers.push(serve(self.internal, door)?);
+        }
+        if !self.api.is_empty() {
+            servers.push(serve(self.api, Door::of_the_app(Arc::clone(api)))?);
+        }
+        if let Some(address) = internal {
+            tracing::info!(
+                target: "dapr.runtime.grpc.internal",
+                "Internal gRPC server is running on port {}: {address}", address.port()
+            );
+        }
+        if let Some(port) = super::control::reach(&addresses, self.chosen) {
+            tracing::info!(target: "dapr.runtime.grpc.api", "API gRPC server is running on {port}");
+        }
+        Ok(GrpcServers { servers })
+    }
+}
+
+impl GrpcServers {
+    /// Takes no more calls, and waits for the running ones.
+    pub(super) async fn stop(&self) {
+        for server in &self.servers {
+            server.stop().await;
+        }
+    }
+}
