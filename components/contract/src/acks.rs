@@ -81,8 +81,16 @@ impl<T: Unpin> Default for Concurrent<T> {
 
 /// Waits for many events at once and says how far each key's position may move.
 pub struct InOrder<K, P> {
-    pending: Concurrent<(K, P)>,
-    keys: HashMap<K, Contiguous<P>>,
+    pending: Concurrent<(K, u64, P)>,
+    keys: HashMap<K, Line<P>>,
+    next_line: u64,
+}
+
+/// What is under way of one key, from its first event until all are settled or it is forgotten.
+struct Line<P> {
+    /// Tells it from those that were forgotten under the same key.
+    number: u64,
+    settled: Contiguous<P>,
 }
 
 /// What [`InOrder`] learned.
@@ -117,20 +125,34 @@ where
         Self {
             pending: Concurrent::new(),
             keys: HashMap::new(),
+            next_line: 0,
         }
     }
 
-    /// Waits for `pending` too. Positions of one key must grow.
+    /// Waits for `pending` too. Positions of one key must grow, until it is forgotten.
     pub fn track(&mut self, key: K, position: P, pending: Pending) {
-        self.keys.entry(key.clone()).or_default().sent(position);
-        self.pending.track((key, position), pending);
+        let next_line = &mut self.next_line;
+        let line = self.keys.entry(key.clone()).or_insert_with(|| {
+            *next_line += 1;
+            Line {
+                number: *next_line,
+                settled: Contiguous::default(),
+            }
+        });
+        line.settled.sent(position);
+        self.pending.track((key, line.number, position), pending);
     }
 
     /// The next step forward, or the next event that blocks its key. Waits for ever while
     /// nothing is pending. Safe to cancel.
     pub async fn next(&mut self) -> Progress<K, P> {
         loop {
-            let ((key, position), ack) = self.pending.next().await;
+            let ((key, number, position), ack) = self.pending.next().await;
+            // Another line or none: the key was forgotten while this was under way.
+            let line = self.keys.get_mut(&key);
+            let Some(line) = line.filter(|line| line.number == number) else {
+                continue;
+            };
             match ack {
                 Ack::Nacked(reason) => {
                     return Progress::Stuck {
@@ -140,12 +162,8 @@ where
                     };
                 }
                 Ack::Acked(_) => {
-                    // No entry: the key was forgotten while this was under way.
-                    let Some(line) = self.keys.get_mut(&key) else {
-                        continue;
-                    };
-                    let moved = line.settled(position);
-                    if line.is_empty() {
+                    let moved = line.settled.settled(position);
+                    if line.settled.is_empty() {
                         self.keys.remove(&key);
                     }
                     if let Some(position) = moved {
@@ -156,8 +174,8 @@ where
         }
     }
 
-    /// Forgets a key: answers that still come for it move nothing. For a partition that was
-    /// taken away.
+    /// Forgets a key: answers that still come for it say nothing, also when it is tracked again.
+    /// For a partition that was taken away.
     pub fn forget(&mut self, key: &K) {
         self.keys.remove(key);
     }
@@ -175,7 +193,7 @@ where
     /// How many events of `key` are held back behind one that is not acknowledged yet, itself
     /// included.
     pub fn held_back(&self, key: &K) -> usize {
-        self.keys.get(key).map_or(0, Contiguous::len)
+        self.keys.get(key).map_or(0, |line| line.settled.len())
     }
 }
 
@@ -247,9 +265,32 @@ impl<P> Contiguous<P> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{Event, Source};
+    use crate::sink::tests::{Kept, intake, permit};
+
+    #[test]
+    fn what_is_answered_late_says_nothing_about_a_key_that_was_forgotten() {
+        let lanes = Kept::with_slots(9);
+        let sink = intake(Source::Queue, 9, &lanes).sink();
+        let send = || permit(&sink).unwrap().send(Event::new("x"));
+        let mut acks = InOrder::new();
+        (1..=2).for_each(|position| acks.track("key", position, send()));
+        acks.forget(&"key");
+        // It is given back, and read again.
+        acks.track("key", 1, send());
+        lanes.take().ack("late".into());
+        lanes.take().nack(Nack::Revoked);
+        assert_eq!(acks.next().now_or_never(), None);
+        assert_eq!((acks.len(), acks.held_back(&"key")), (1, 1));
+        lanes.take().ack("in time".into());
+        let (key, position) = ("key", 1);
+        let moved = acks.next().now_or_never();
+        assert_eq!(moved, Some(Progress::Upto { key, position }));
+    }
 
     #[test]
     fn the_position_waits_for_the_slowest() {

@@ -518,7 +518,7 @@ impl Drop for Share {
 }
 
 #[cfg(all(test, not(bindery_loom)))]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Mutex;
 
     use futures_util::FutureExt;
@@ -527,20 +527,20 @@ mod tests {
     use super::*;
 
     /// Lanes that keep what they are given.
-    struct Kept {
+    pub(crate) struct Kept {
         slots: Arc<Credit>,
         deliveries: Mutex<Vec<Delivery>>,
     }
 
     impl Kept {
-        fn with_slots(slots: usize) -> Arc<Self> {
+        pub(crate) fn with_slots(slots: usize) -> Arc<Self> {
             Arc::new(Self {
                 slots: Credit::new(slots),
                 deliveries: Mutex::default(),
             })
         }
 
-        fn take(&self) -> Delivery {
+        pub(crate) fn take(&self) -> Delivery {
             self.deliveries.lock().unwrap().remove(0)
         }
 
@@ -559,7 +559,7 @@ mod tests {
         }
     }
 
-    fn intake(source: Source, max_in_flight: usize, lanes: &Arc<Kept>) -> Arc<Intake> {
+    pub(crate) fn intake(source: Source, max_in_flight: usize, lanes: &Arc<Kept>) -> Arc<Intake> {
         let settings = IntakeSettings {
             source,
             order: Order::Source,
@@ -568,7 +568,7 @@ mod tests {
         Intake::new(settings, Arc::clone(lanes) as Arc<dyn Lanes>)
     }
 
-    fn permit(sink: &EventSink) -> Option<Permit> {
+    pub(crate) fn permit(sink: &EventSink) -> Option<Permit> {
         sink.ready().now_or_never().map(Result::unwrap)
     }
 
