@@ -46,12 +46,31 @@ impl Kafka {
     /// # Panics
     /// When it is not installed or does not start.
     pub fn with(security: KafkaSecurity, authority: Option<&Authority>) -> Self {
+        let port = ports::free();
+        Self::at(port, port, security, authority)
+    }
+
+    /// A broker at `port` that tells its clients to come to `advertised`: the port of a proxy,
+    /// which clients would otherwise leave as soon as they have learned where the broker is.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    pub fn behind(port: u16, advertised: u16) -> Self {
+        Self::at(port, advertised, KafkaSecurity::Plaintext, None)
+    }
+
+    fn at(
+        port: u16,
+        advertised: u16,
+        security: KafkaSecurity,
+        authority: Option<&Authority>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let java = program("BINDERY_TEST_JAVA", "java", &["/usr/bin".into()]);
         let libs = libraries();
-        let port = ports::free();
         let config = folder.path().join("server.properties");
-        let text = properties(security, authority, port, ports::free(), folder.path());
+        let places = [port, advertised, ports::free()];
+        let text = properties(security, authority, places, folder.path());
         std::fs::write(&config, text).expect("our own folder");
         format(&java, &libs, &config, security);
         let log = folder.path().join("log");
@@ -110,8 +129,7 @@ fn libraries() -> String {
 fn properties(
     security: KafkaSecurity,
     authority: Option<&Authority>,
-    port: u16,
-    controller: u16,
+    [port, advertised, controller]: [u16; 3],
     folder: &Path,
 ) -> String {
     let name = match security {
@@ -125,7 +143,7 @@ fn properties(
          node.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller}\n\
          listeners={name}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners={name}://127.0.0.1:{port}\n\
+         advertised.listeners={name}://127.0.0.1:{advertised}\n\
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name={name}\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,\
@@ -135,7 +153,8 @@ fn properties(
          offsets.topic.num.partitions=4\n\
          transaction.state.log.replication.factor=1\n\
          transaction.state.log.min.isr=1\n\
-         group.initial.rebalance.delay.ms=0\n",
+         group.initial.rebalance.delay.ms=0\n\
+         group.min.session.timeout.ms=500\n",
         folder.join("data").display()
     );
     if let (KafkaSecurity::Mtls | KafkaSecurity::SaslTls, Some(authority)) = (security, authority) {

@@ -3,8 +3,10 @@
 mod actors;
 mod apps;
 mod calls;
+mod kafka;
 mod kills;
 mod numbers;
+mod outages;
 mod stops;
 
 use self::numbers::Numbers;
@@ -27,6 +29,26 @@ pub const ALL: &[Case] = &[
         name: "kill-9-log",
         summary: "SIGKILL at random instants, with a source of numbered files and 1 % app errors",
         run: kills::log,
+    },
+    Case {
+        name: "kill-9-kafka",
+        summary: "SIGKILL of bindery at random instants, with Kafka and 1 % app errors",
+        run: kafka::kills,
+    },
+    Case {
+        name: "outage-kafka",
+        summary: "Kafka is stopped, cut and stalled, under an output and an input",
+        run: outages::kafka,
+    },
+    Case {
+        name: "outage-postgresql",
+        summary: "PostgreSQL is stopped, cut and stalled under an output",
+        run: outages::postgresql,
+    },
+    Case {
+        name: "outage-redis",
+        summary: "Redis is stopped, cut and stalled under an output",
+        run: outages::redis,
     },
     Case {
         name: "sigterm",
