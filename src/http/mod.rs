@@ -5,7 +5,9 @@
 
 mod api;
 pub mod body;
+mod connection;
 mod control;
+mod ledger;
 mod metadata;
 mod path;
 mod reply;

@@ -5,18 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::http::KeepAlive;
+use actix_server::{Server, ServerHandle};
 use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use bindery_contract::Clock;
 
 use super::api::{Api, serve};
+use super::connection::{ConnectionConfig, served_by};
 
 /// How long binding a port is tried (runtime §6.3).
 const BIND_FOR: Duration = Duration::from_secs(10);
-/// How long a client may take to send its header (runtime §6.1).
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A port that is ours.
 pub struct Listener {
@@ -120,25 +118,24 @@ pub fn start(
     api: Arc<Api>,
     config: &ServerConfig,
 ) -> io::Result<Servers> {
-    let mut server = HttpServer::new(move || {
-        api.core().work_here();
-        App::new()
-            .app_data(web::Data::from(Arc::clone(&api)))
-            .default_service(web::to(serve))
-    })
-    .workers(config.workers)
-    .keep_alive(KeepAlive::Os)
-    .client_request_timeout(HEADER_TIMEOUT)
-    // A caller that goes away cancels its call.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
-    .disable_signals();
-    for Listener { socket, .. } in listeners {
-        server = if config.h2c {
-            server.listen_auto_h2c(socket)?
-        } else {
-            server.listen(socket)?
-        };
+    let mut server = Server::build()
+        .workers(config.workers)
+        .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
+        .disable_signals();
+    let connections = ConnectionConfig {
+        h2c: config.h2c,
+        clock: api.core().clock().clone(),
+        stopping: server.graceful_shutdown_signal(),
+    };
+    for Listener { address, socket } in listeners {
+        let (api, connections) = (Arc::clone(&api), connections.clone());
+        server = server.listen(address.to_string(), socket, move || {
+            api.core().work_here();
+            let app = App::new()
+                .app_data(web::Data::from(Arc::clone(&api)))
+                .default_service(web::to(serve));
+            served_by(app, connections.clone())
+        })?;
     }
     let server = server.run();
     let handle = server.handle();

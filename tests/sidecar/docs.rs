@@ -199,6 +199,8 @@ pages! {
     embed: "docs/embed.md",
     write_a_binding: "docs/write-a-binding.md",
     differences: "docs/differences.md",
+    operate: "docs/operate.md",
+    semantics: "docs/semantics.md",
     performance: "docs/performance.md",
     migrate_from_dapr: "examples/migrate-from-dapr.md",
     quickstart: "examples/quickstart/README.md",
