@@ -102,7 +102,8 @@ group_scenarios() {
 group_release() {
   cargo build --release --quiet || return 1
   BINDERY_BIN="$target/release/bindery" cargo test --quiet --test sidecar -- demo whole_path &&
-    cargo test --release --quiet -p bindery-actors --test restarts --test frozen --test deaths
+    cargo test --release --quiet -p bindery-actors --test restarts --test frozen --test deaths &&
+    cargo run --release --quiet -p bindery-bench -- --quick
 }
 
 # --- Running them.

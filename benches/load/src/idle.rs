@@ -1,7 +1,9 @@
 //! Connections that are open and not used: what they cost in memory.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -14,13 +16,18 @@ use crate::report;
 /// Files that are open besides the connections.
 const OTHER_FILES: usize = 200;
 
+/// How long connections are unused before they count as idle.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// The memory of a server, in bytes.
 #[derive(Clone, Copy)]
 pub struct Memory {
     /// Without the connections.
     pub before: u64,
-    /// With all of them.
-    pub with_all: u64,
+    /// When each of them has just been used.
+    pub used: u64,
+    /// When none of them has been used for a while.
+    pub idle: u64,
 }
 
 /// Measures the case and prints it. Says whether Bindery is within its limit.
@@ -40,11 +47,11 @@ pub fn compare(case: &Case, size: &Size) -> io::Result<bool> {
     }
     let [plain, bindery] = rounds.map(median);
     report::idle(case, size, count, plain, bindery);
-    Ok(report::mebibytes(bindery.with_all) <= case.limit)
+    Ok(report::mebibytes(bindery.idle) <= case.limit)
 }
 
 fn median(mut rounds: Vec<Memory>) -> Memory {
-    rounds.sort_unstable_by_key(|memory| memory.with_all);
+    rounds.sort_unstable_by_key(|memory| memory.idle);
     rounds[rounds.len() / 2]
 }
 
@@ -71,40 +78,52 @@ fn may_open(wanted: usize) -> usize {
     have.map_or(wanted, |have| wanted.min(have.saturating_sub(OTHER_FILES)))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bench has nothing else to do meanwhile"
+)]
 fn measure(server: &Server, size: &Size, count: usize) -> io::Result<Memory> {
     let request = request("echo", size.bytes);
     // One for each worker and some more, so that what exists once is there.
-    let first = connect(server, &request, size.connections)?;
+    let mut streams = Vec::with_capacity(count);
+    open(&mut streams, server, &request, size.connections.min(count))?;
     let before = server.usage()?.memory;
-    let rest = connect(server, &request, count.saturating_sub(first.len()))?;
-    let with_all = server.usage()?.memory;
-    for mut stream in first.into_iter().chain(rest) {
-        stream.set_nonblocking(true)?;
-        match stream.read(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            _ => return Err(io::Error::other("the server hung up on an idle connection")),
-        }
+    open(&mut streams, server, &request, count)?;
+    let used = server.usage()?.memory;
+    thread::sleep(QUIET);
+    let idle = server.usage()?.memory;
+    // Idle is not gone: each still answers.
+    for stream in &mut streams {
+        exchange(stream, &request)?;
     }
-    Ok(Memory { before, with_all })
+    Ok(Memory { before, used, idle })
 }
 
-/// Opens connections, and gets one answer over each.
-fn connect(server: &Server, request: &str, count: usize) -> io::Result<Vec<TcpStream>> {
-    let mut streams = Vec::with_capacity(count);
-    let mut buffer = Vec::new();
-    for _ in 0..count {
+/// Opens connections until there are `count`, and gets one answer over each.
+fn open(
+    streams: &mut Vec<TcpStream>,
+    server: &Server,
+    request: &str,
+    count: usize,
+) -> io::Result<()> {
+    while streams.len() < count {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?;
-        stream.write_all(request.as_bytes())?;
-        buffer.clear();
-        while whole_length(&buffer)?.is_none_or(|length| buffer.len() < length) {
-            let mut chunk = [0; 4096];
-            let read = stream.read(&mut chunk)?;
-            if read == 0 {
-                return Err(io::Error::other("the server hung up"));
-            }
-            buffer.extend_from_slice(&chunk[..read]);
-        }
+        exchange(&mut stream, request)?;
         streams.push(stream);
     }
-    Ok(streams)
+    Ok(())
+}
+
+fn exchange(stream: &mut TcpStream, request: &str) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut chunk = [0; 4096];
+    stream.write_all(request.as_bytes())?;
+    while whole_length(&buffer)?.is_none_or(|length| buffer.len() < length) {
+        let read = stream.read(&mut chunk)?;
+        if read == 0 {
+            return Err(io::Error::other("the server hung up"));
+        }
+        buffer.extend_from_slice(&chunk[..read]);
+    }
+    Ok(())
 }

@@ -36,7 +36,7 @@ struct Cli {
     /// What is measured; everything, if nothing is named.
     #[arg(value_parser = cases::parser())]
     cases: Vec<&'static Case>,
-    /// A smoke test: few rounds of few requests. Its figures mean little, so no ratio fails it.
+    /// A smoke test: one round of few requests. Its figures mean little, so no ratio fails it.
     #[arg(long)]
     quick: bool,
     /// How many rounds each server gets.
@@ -84,7 +84,7 @@ impl From<&Cli> for Size {
             return all;
         }
         Self {
-            rounds: 3,
+            rounds: 1,
             requests: all.requests.min(2_000),
             idle: all.idle.min(500),
             ..all

@@ -148,9 +148,10 @@ pub fn idle(case: &Case, size: &Size, count: usize, plain: Memory, bindery: Memo
         &format!("MiB with {} connections", size.connections),
         |memory| memory.before,
     );
-    row(&format!("MiB with {count} connections"), |memory| {
-        memory.with_all
+    row(&format!("MiB with {count}, just used"), |memory| {
+        memory.used
     });
+    row(&format!("MiB with {count}, idle"), |memory| memory.idle);
     println!("\nLimit: {} MiB.\n", case.limit);
 }
 

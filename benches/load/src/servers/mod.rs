@@ -8,6 +8,7 @@ mod poster;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 /// How many keys events have.
@@ -34,9 +35,10 @@ pub enum Kind {
     App,
 }
 
-/// Runs a server that talks to the port `to`, until its input is closed, which is when whoever
-/// started it is gone.
+/// Runs a server that talks to the port `to`, until whoever started it is gone.
 pub fn serve(kind: Kind, to: u16) -> ExitCode {
+    // Most hear it from their closed input; one that waits for an app which is gone too does not.
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let served = actix_rt::System::new().block_on(async {
         match kind {
             Kind::Bare => plain::bare().await,
