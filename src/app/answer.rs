@@ -1,4 +1,4 @@
-//! What an HTTP app's answer means: taken or refused, and what it asks for (runtime §2.4, §7, by
+//! What an app's answer means: taken or refused, and what it asks for (runtime §2.4, §7, by
 //! the rule in DESIGN "Delivery").
 
 use bindery_actors::app::{Answer, FORWARD_LIMIT, Forward, Refusal};
@@ -6,6 +6,9 @@ use bindery_contract::request::canonical_json;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::grpc::proto::runtime::v1::BindingEventResponse;
+use crate::grpc::proto::runtime::v1::binding_event_response::BindingEventConcurrency;
 
 /// How much of an app's refusal is kept for the log.
 const REFUSAL_BODY: usize = 4096;
@@ -25,6 +28,32 @@ pub(super) fn judge(status: u16, body: Bytes) -> Result<Answer, Refusal> {
         ),
         status: Some(status),
     })
+}
+
+/// What an answer over gRPC asks for: the same, in a message. Data that is no JSON reaches the
+/// outputs as `null`.
+pub(super) fn of_message(answer: &BindingEventResponse) -> Forward {
+    if answer.to.is_empty() {
+        return match (answer.store_name.is_empty(), answer.states.is_empty()) {
+            (false, false) => Forward::Malformed(NO_STATE.into()),
+            _ => Forward::Nothing,
+        };
+    }
+    if answer.to.len() > FORWARD_LIMIT {
+        return too_many();
+    }
+    let data = serde_json::from_slice::<&RawValue>(&answer.data).map_or("null", RawValue::get);
+    Forward::To {
+        bindings: answer.to.clone(),
+        data: Bytes::copy_from_slice(canonical_json(data).as_bytes()),
+        parallel: answer.concurrency() == BindingEventConcurrency::Parallel,
+    }
+}
+
+const NO_STATE: &str = "it asks for state to be saved, and there are no state stores";
+
+fn too_many() -> Forward {
+    Forward::Malformed(format!("\"to\" names more than {FORWARD_LIMIT} bindings"))
 }
 
 #[derive(Deserialize)]
@@ -57,9 +86,7 @@ fn read(body: &[u8]) -> Forward {
     };
     let Some(to) = answer.to else {
         return match (answer.store_name, answer.state) {
-            (Some(_), Some(_)) => Forward::Malformed(
-                "it asks for state to be saved, and there are no state stores".into(),
-            ),
+            (Some(_), Some(_)) => Forward::Malformed(NO_STATE.into()),
             _ => Forward::Nothing,
         };
     };
@@ -67,8 +94,7 @@ fn read(body: &[u8]) -> Forward {
         return Forward::Malformed("\"to\" is not an array of names".into());
     };
     if bindings.len() > FORWARD_LIMIT {
-        let problem = format!("\"to\" names more than {FORWARD_LIMIT} bindings");
-        return Forward::Malformed(problem);
+        return too_many();
     }
     let parallel = match answer.concurrency.map(RawValue::get) {
         None | Some("null" | "\"sequential\"" | "\"SEQUENTIAL\"" | "0") => false,
@@ -143,5 +169,38 @@ mod tests {
         }
         let many = format!(r#"{{"to":[{}"x"]}}"#, "\"x\",".repeat(FORWARD_LIMIT));
         assert!(matches!(read(many.as_bytes()), Forward::Malformed(_)));
+    }
+
+    #[test]
+    fn a_message_asks_for_the_same_in_its_own_way() {
+        let message = |names: &[&str], data: &'static str| BindingEventResponse {
+            to: names.iter().map(ToString::to_string).collect(),
+            data: Bytes::from_static(data.as_bytes()),
+            ..BindingEventResponse::default()
+        };
+        assert_eq!(of_message(&message(&[], "{}")), Forward::Nothing);
+        assert_eq!(
+            of_message(&message(&["a", "b"], "{\"x\": 1.10}")),
+            to(&["a", "b"], "{\"x\":1.10}", false)
+        );
+        for data in ["", "not JSON", "{} {}"] {
+            assert_eq!(
+                of_message(&message(&["a"], data)),
+                to(&["a"], "null", false)
+            );
+        }
+        let parallel = BindingEventResponse {
+            concurrency: BindingEventConcurrency::Parallel.into(),
+            ..message(&["a"], "1")
+        };
+        assert_eq!(of_message(&parallel), to(&["a"], "1", true));
+        let state = BindingEventResponse {
+            store_name: "s".into(),
+            states: vec![crate::grpc::proto::common::v1::StateItem::default()],
+            ..BindingEventResponse::default()
+        };
+        assert!(matches!(of_message(&state), Forward::Malformed(_)));
+        let many = message(&["a"; FORWARD_LIMIT + 1], "1");
+        assert!(matches!(of_message(&many), Forward::Malformed(_)));
     }
 }

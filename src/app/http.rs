@@ -1,57 +1,28 @@
 //! The app over HTTP (runtime §2.2–2.6).
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
-use bindery_contract::settings::Secret;
-use bindery_contract::{BoxFuture, Cause, Chain, Clock, Event};
+use bindery_contract::{BoxFuture, Cause, Chain, Event};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::Semaphore;
 
+use super::dial::Dial;
+use super::remote::{Protocol, RemoteConfig};
 use super::{answer, headers};
-
-/// How long one look at the app's port may take (runtime §2.6).
-const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often the port is looked at while nobody listens.
-const DIAL_EVERY: Duration = Duration::from_millis(100);
-
-/// How long a connection is silent before the system asks whether the other side is there, and
-/// how long it waits for each of three answers.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// How the app is reached.
-#[derive(Clone, Debug)]
-pub struct HttpAppConfig {
-    /// `--app-channel-address`.
-    pub host: String,
-    /// `--app-port`.
-    pub port: u16,
-    /// `--app-id`.
-    pub app_id: String,
-    /// `--app-max-concurrency`; `None` is unlimited.
-    pub max_concurrency: Option<usize>,
-    /// `--app-binding-options-timeout`.
-    pub options_timeout: Duration,
-    /// `APP_API_TOKEN`.
-    pub token: Option<Secret>,
-    /// Where time comes from.
-    pub clock: Clock,
-}
 
 /// The app over HTTP.
 #[derive(Clone)]
 pub struct HttpApp {
-    config: Arc<HttpAppConfig>,
+    config: Arc<RemoteConfig>,
+    dial: Dial,
     /// Where it is, or why that is no place.
     place: Result<Place, String>,
     /// How many requests may be at the app at once, from all threads together.
@@ -65,14 +36,9 @@ struct Place {
     host: HeaderValue,
 }
 
-type HttpClient = Client<HttpConnector, Full<Bytes>>;
-
 impl Place {
-    fn of(config: &HttpAppConfig) -> Result<Self, Cause> {
-        let host = match config.host.parse::<std::net::IpAddr>() {
-            Ok(ip) => SocketAddr::new(ip, config.port).to_string(),
-            Err(_) => format!("{}:{}", config.host, config.port),
-        };
+    fn of(dial: &Dial) -> Result<Self, Cause> {
+        let host = dial.authority();
         Ok(Self {
             authority: host.parse()?,
             host: host.try_into()?,
@@ -80,48 +46,34 @@ impl Place {
     }
 }
 
+type HttpClient = Client<Dial, Full<Bytes>>;
+
 impl HttpApp {
     /// An app that is reached like this.
-    pub fn new(config: HttpAppConfig) -> Self {
+    pub fn new(config: RemoteConfig) -> Self {
         let turns = config
             .max_concurrency
             .map(|max| Arc::new(Semaphore::new(max)));
+        let (host, clock) = (config.host.clone(), config.clock.clone());
+        let dial = Dial::new(config.protocol, host, config.port, clock);
         Self {
-            place: Place::of(&config).map_err(|error| error.to_string()),
+            place: Place::of(&dial).map_err(|error| error.to_string()),
+            dial,
             config: Arc::new(config),
             turns,
         }
     }
 
-    /// Waits until the app listens on its port, however long that takes.
-    pub async fn wait_until_listening(&self) {
-        let (clock, port) = (&self.config.clock, self.config.port);
-        tracing::info!(
-            target: "dapr.runtime",
-            "application protocol: http. waiting on port {port}.  This will block until the app \
-             is listening on that port."
-        );
-        let address = format!("{}:{port}", self.config.host);
-        let mut tries: u64 = 0;
-        loop {
-            let dial = tokio::net::TcpStream::connect(&address);
-            if let Some(Ok(_)) = clock.timeout(DIAL_TIMEOUT, dial).await {
-                break;
-            }
-            tries += 1;
-            if tries.is_multiple_of(100) {
-                tracing::info!(
-                    target: "dapr.runtime",
-                    "waiting for application to listen on port {port}"
-                );
-            }
-            clock.sleep(DIAL_EVERY).await;
+    /// Waits until the app is there, however long that takes.
+    pub async fn found(&self) {
+        self.dial.wait_until_listening().await;
+        if self.config.fetch_config {
+            self.fetch_config().await;
         }
-        tracing::info!(target: "dapr.runtime", "application discovered on port {port}");
     }
 
     /// `GET /dapr/config`, once; the answer means nothing to bindings (runtime §2.6).
-    pub async fn fetch_config(&self) {
+    async fn fetch_config(&self) {
         let request = self
             .request(Method::GET, "/dapr/config")
             .and_then(|mut request| {
@@ -130,7 +82,7 @@ impl HttpApp {
                 Ok(request)
             });
         if let Ok(request) = request {
-            let asking = client().request(request);
+            let asking = self.client().request(request);
             let _ = self
                 .config
                 .clock
@@ -140,22 +92,19 @@ impl HttpApp {
     }
 
     /// What asks at `path` whether the app is well.
-    ///
-    /// # Errors
-    /// When there can be no such URL.
-    pub fn prober(&self, path: &str) -> Result<Prober, Cause> {
+    pub(super) fn prober(&self, path: &str) -> Result<HttpProber, Cause> {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let request = self.request(Method::GET, &format!("{slash}{path}"))?;
-        Ok(Prober {
+        Ok(HttpProber {
             uri: request.uri().clone(),
-            client: client(),
+            client: self.client(),
         })
     }
 
     fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Cause> {
         let place = self.place.clone()?;
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.dial.scheme())
             .authority(place.authority)
             .path_and_query(encoded(path).as_ref())
             .build()?;
@@ -163,8 +112,10 @@ impl HttpApp {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        // The client would write it anew for each request.
-        headers.insert(HOST, place.host);
+        if self.config.protocol != Protocol::H2c {
+            // The client would write it anew for each request.
+            headers.insert(HOST, place.host);
+        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = &self.config.token {
             let mut value = HeaderValue::from_str(token.expose())?;
@@ -183,6 +134,13 @@ impl HttpApp {
         }
     }
 
+    fn client(&self) -> HttpClient {
+        Client::builder(TokioExecutor::new())
+            .http2_only(self.config.protocol == Protocol::H2c)
+            .pool_max_idle_per_host(64)
+            .build(self.dial.clone())
+    }
+
     async fn ask(&self, input: &InputName) -> Result<bool, Cause> {
         let route = &input.route;
         let failed = |error: Cause| {
@@ -194,7 +152,7 @@ impl HttpApp {
         };
         let request = self.request(Method::OPTIONS, route).map_err(failed)?;
         let _turn = self.turn().await;
-        let asking = client().request(request);
+        let asking = self.client().request(request);
         match self
             .config
             .clock
@@ -212,36 +170,21 @@ impl HttpApp {
 }
 
 /// Asks an app over HTTP whether it is well.
-pub struct Prober {
+pub struct HttpProber {
     uri: Uri,
     client: HttpClient,
 }
 
-impl Prober {
+impl HttpProber {
     /// Asks once: any 2xx means that it is. The question carries nothing of ours, and redirects
     /// are not followed.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub async fn ask(&self) -> Result<(), String> {
+    pub(super) async fn ask(&self) -> Result<(), String> {
         match self.client.get(self.uri.clone()).await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(format!("it answers {}", answer.status())),
             Err(error) => Err(Chain(&error).to_string()),
         }
     }
-}
-
-fn client() -> HttpClient {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    // An app whose machine is gone answers nothing; without this, its events would wait for ever.
-    connector.set_keepalive(Some(KEEPALIVE));
-    connector.set_keepalive_interval(Some(KEEPALIVE));
-    connector.set_keepalive_retries(Some(3));
-    Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(64)
-        .build(connector)
 }
 
 impl App for HttpApp {
@@ -252,7 +195,7 @@ impl App for HttpApp {
     fn connect(&self) -> Box<dyn AppConnection> {
         Box::new(HttpConnection {
             app: self.clone(),
-            client: client(),
+            client: self.client(),
         })
     }
 }

@@ -1,13 +1,18 @@
-//! The way to the app: over HTTP, or in this process.
+//! The way to the app: over HTTP, over gRPC, or in this process.
 
 mod answer;
+mod dial;
+mod grpc;
 mod headers;
 mod health;
 mod http;
 mod in_process;
+mod remote;
 mod routes;
 
+pub use self::grpc::GrpcApp;
 pub use self::health::{Guarded, HealthCheck, watch as watch_health};
-pub use self::http::{HttpApp, HttpAppConfig};
+pub use self::http::HttpApp;
 pub use self::in_process::{Handlers, InProcessApp, IntoAnswer};
+pub use self::remote::{Prober, Protocol, RemoteApp, RemoteConfig, UnknownProtocol};
 pub use self::routes::Routes;

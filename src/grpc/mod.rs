@@ -15,4 +15,5 @@ mod server;
 mod status;
 
 pub(crate) use self::door::Door;
+pub(crate) use self::prompt::Prompt;
 pub(crate) use self::server::{Server, start};

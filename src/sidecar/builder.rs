@@ -175,7 +175,7 @@ impl Builder {
         self
     }
 
-    /// Gives events to an app over HTTP. Handlers and routes are not used then.
+    /// Gives events to an app on a port. Handlers and routes are not used then.
     ///
     /// ```
     /// use bindery::Sidecar;

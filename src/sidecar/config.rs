@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::HealthCheck;
+use crate::app::{HealthCheck, Protocol};
 use crate::resources::Env;
 
 /// How a sidecar is set up. [`Builder`](super::Builder) has a method for what most services need;
@@ -108,9 +108,11 @@ impl GrpcConfig {
     }
 }
 
-/// An app that is reached over HTTP.
+/// An app on a port.
 #[derive(Clone, Debug)]
 pub struct AppConfig {
+    /// `--app-protocol`.
+    pub protocol: Protocol,
     /// `--app-channel-address`.
     pub host: String,
     /// `--app-port`.
@@ -126,9 +128,10 @@ pub struct AppConfig {
 }
 
 impl AppConfig {
-    /// An app on a port of this machine.
+    /// An app over HTTP on a port of this machine.
     pub fn port(port: u16) -> Self {
         Self {
+            protocol: Protocol::Http,
             host: "127.0.0.1".into(),
             port,
             max_concurrency: None,

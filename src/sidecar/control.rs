@@ -19,7 +19,7 @@ use super::grpc::{GrpcPorts, GrpcServers};
 use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
 use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
-use crate::app::{Guarded, HttpApp, HttpAppConfig, InProcessApp};
+use crate::app::{Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
 use crate::catalogue::Catalogue;
 use crate::http::{
     self, Api, ApiConfig, AppConnection, AppHealth, Listener, ServerConfig, Servers,
@@ -135,11 +135,11 @@ impl Control {
         let addresses: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.address).collect();
         let workers = worker_count(&config);
-        let http_app = app.as_ref().map(|app| http_app(app, &config, &clock));
+        let remote = app.as_ref().map(|app| remote_app(app, &config, &clock));
         let health = app.as_ref().and_then(|app| app.health.clone());
         let (is_well_in, is_well) = watch::channel(health.is_none());
         let guard = health.as_ref().map(|_| is_well.clone());
-        let reached = reached(http_app.as_ref(), &in_process, guard);
+        let reached = reached(remote.as_ref(), &in_process, guard);
         let runtime = Rc::new(start_runtime(&config, &clock, workers, reached));
         let hot_reload = configuration
             .feature("HotReload")
@@ -172,7 +172,7 @@ impl Control {
             None => (None, own_workers(runtime.core(), workers).await),
         };
         let grpc = grpc_ports.serve(&api)?;
-        let way = way(http_app, app.as_ref(), &in_process, &config);
+        let way = way(remote, &in_process, &config);
         let drained = Rc::new(Cell::new(false));
         let readiness = Readiness {
             core: Arc::clone(runtime.core()),
@@ -358,12 +358,12 @@ fn sources(config: &Config, catalogue: Catalogue, code: Vec<Manifest>) -> Source
 
 /// The app as the actors reach it.
 fn reached(
-    http: Option<&HttpApp>,
+    remote: Option<&RemoteApp>,
     in_process: &InProcessApp,
     is_well: Option<watch::Receiver<bool>>,
 ) -> Arc<dyn app::App> {
-    let app: Arc<dyn app::App> = match http {
-        Some(http) => Arc::new(http.clone()),
+    let app: Arc<dyn app::App> = match remote {
+        Some(remote) => remote.as_app(),
         None => Arc::new(in_process.clone()),
     };
     match is_well {
@@ -373,17 +373,9 @@ fn reached(
 }
 
 /// How the start waits for it.
-fn way(
-    http: Option<HttpApp>,
-    app: Option<&AppConfig>,
-    in_process: &InProcessApp,
-    config: &Config,
-) -> Way {
-    match http {
-        Some(http) => Way::Http {
-            http,
-            fetch_config: app.is_some_and(|app| app.fetch_config),
-        },
+fn way(remote: Option<RemoteApp>, in_process: &InProcessApp, config: &Config) -> Way {
+    match remote {
+        Some(remote) => Way::Remote(Box::new(remote)),
         // A host that embeds us may set its handlers later.
         None if config.http.is_some() && in_process.is_empty() => Way::Nowhere,
         None => Way::InProcess,
@@ -435,13 +427,15 @@ async fn own_workers(core: &Arc<Core>, count: usize) -> Vec<Arbiter> {
     workers
 }
 
-fn http_app(app: &AppConfig, config: &Config, clock: &Clock) -> HttpApp {
-    HttpApp::new(HttpAppConfig {
+fn remote_app(app: &AppConfig, config: &Config, clock: &Clock) -> RemoteApp {
+    RemoteApp::new(RemoteConfig {
+        protocol: app.protocol,
         host: app.host.clone(),
         port: app.port,
         app_id: config.app_id.clone(),
         max_concurrency: app.max_concurrency,
         options_timeout: app.options_timeout,
+        fetch_config: app.fetch_config,
         token: config.env.non_empty("APP_API_TOKEN").map(Secret::new),
         clock: clock.clone(),
     })
@@ -450,7 +444,9 @@ fn http_app(app: &AppConfig, config: &Config, clock: &Clock) -> HttpApp {
 fn app_connection(app: Option<&AppConfig>) -> AppConnection {
     AppConnection {
         port: app.map(|app| app.port),
-        protocol: "http".into(),
+        protocol: app
+            .map_or_else(Protocol::default, |app| app.protocol)
+            .to_string(),
         channel_address: app.map_or_else(|| "127.0.0.1".into(), |app| app.host.clone()),
         max_concurrency: app.and_then(|app| app.max_concurrency),
         health: app.and_then(|app| app.health.as_ref()).map(AppHealth::from),

@@ -11,14 +11,14 @@ use bindery_contract::{Deadline, Instant};
 use tokio::sync::watch;
 
 use super::Ready;
-use crate::app::{HealthCheck, HttpApp, watch_health};
+use crate::app::{HealthCheck, RemoteApp, watch_health};
 
 /// How long the running events of an app that is unwell may take.
 const UNWELL_DRAIN: Duration = Duration::from_secs(30);
 
 /// The way to the app.
 pub(super) enum Way {
-    Http { http: HttpApp, fetch_config: bool },
+    Remote(Box<RemoteApp>),
     InProcess,
     Nowhere,
 }
@@ -54,11 +54,8 @@ impl Readiness {
                 "App channel is not initialized. Did you configure an app-port?"
             ),
             Way::InProcess => self.start_inputs().await,
-            Way::Http { http, fetch_config } => {
-                http.wait_until_listening().await;
-                if *fetch_config {
-                    http.fetch_config().await;
-                }
+            Way::Remote(app) => {
+                app.found().await;
                 if self.health.is_none() {
                     self.start_inputs().await;
                 }
@@ -71,9 +68,9 @@ impl Readiness {
             target: "dapr.runtime",
             "dapr initialized. Status: Running. Init Elapsed {}ms", took.as_millis()
         );
-        if let (Way::Http { http, .. }, Some(health)) = (&self.way, &self.health) {
+        if let (Way::Remote(app), Some(health)) = (&self.way, &self.health) {
             let change = |is_well| self.app_is(is_well, &health.is_well);
-            match http.prober(&health.check.path) {
+            match app.prober(&health.check.path) {
                 Ok(prober) => watch_health(clock, &health.check, || prober.ask(), change).await,
                 Err(error) => tracing::error!(
                     target: "dapr.runtime.apphealth",

@@ -7,6 +7,7 @@ mod command_line;
 mod demo;
 mod docs;
 mod grpc_api;
+mod grpc_app;
 mod health;
 mod http_api;
 mod operate;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bindery_contract::settings::{ByteSize, GoDuration};
 
 use super::SidecarFlags;
-use crate::app::HealthCheck;
+use crate::app::{HealthCheck, Protocol, UnknownProtocol};
 use crate::resources::Env;
 use crate::sidecar::{AppConfig, Builder, Config, GrpcConfig, HttpConfig};
 use crate::telemetry::log::LogConfig;
@@ -126,24 +126,19 @@ impl SidecarFlags {
     }
 
     fn app(&self) -> Result<Option<AppConfig>, FlagError> {
-        let protocol = self.app_protocol.to_ascii_lowercase();
-        if !matches!(protocol.as_str(), "" | "http") || self.app_ssl.0 {
-            let what = if self.app_ssl.0 {
-                "app-ssl"
-            } else {
-                self.app_protocol.as_str()
-            };
-            return match protocol.as_str() {
-                "http" | "https" | "h2c" | "grpc" | "grpcs" => fail(format!(
-                    "apps over {what} are not supported yet; there is --app-protocol=http"
-                )),
-                _ => fail(format!("invalid value for 'app-protocol': {what}")),
-            };
-        }
+        let protocol: Protocol = self
+            .app_protocol
+            .parse()
+            .map_err(|problem: UnknownProtocol| FlagError(problem.to_string()))?;
         let options_timeout = GoDuration::parse(&self.app_binding_options_timeout)
             .map_err(|problem| FlagError(format!("--app-binding-options-timeout: {problem}")))?;
         let health = self.health()?;
         Ok(self.app_port.positive().map(|port| AppConfig {
+            protocol: if self.app_ssl.0 {
+                protocol.secured()
+            } else {
+                protocol
+            },
             host: self.app_channel_address.clone(),
             port,
             max_concurrency: usize::try_from(self.app_max_concurrency)

@@ -163,7 +163,7 @@ pub struct SidecarFlags {
         hide_default_value = true
     )]
     pub app_port: Port,
-    /// How the app is spoken to: http.
+    /// How the app is spoken to: http, https, h2c, grpc, grpcs.
     #[arg(
         long,
         default_value = "http",
