@@ -226,10 +226,11 @@ pub(crate) fn consumer(
         .set("heartbeat.interval.ms", heartbeat.to_string())
         .set("max.poll.interval.ms", max_poll.as_millis().to_string())
         // Positions are stored by us, after the acknowledgement, and committed by librdkafka:
-        // each second, before a partition is given up, and at the end, on threads of its own.
+        // ten times a second, because what is not committed yet comes again after a kill; before a
+        // partition is given up, and at the end, on threads of its own.
         .set("enable.auto.offset.store", "false")
         .set("enable.auto.commit", "true")
-        .set("auto.commit.interval.ms", "1000")
+        .set("auto.commit.interval.ms", "100")
         // Where a group begins is decided when a partition is assigned. This is for a position
         // that the log does not have any more: nothing that is still there is passed over.
         .set("auto.offset.reset", "earliest")
