@@ -14,7 +14,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios release)
+GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios release faults)
 # These wait for servers and timers most of their time, so two of them run side by side.
 SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios '
 
@@ -104,6 +104,15 @@ group_release() {
   BINDERY_BIN="$target/release/bindery" cargo test --quiet --test sidecar -- demo whole_path &&
     cargo test --release --quiet -p bindery-actors --test restarts --test frozen --test deaths &&
     cargo run --release --quiet -p bindery-bench -- --quick
+}
+
+# What the promises say of faults, and that it is noticed when a mechanism is off. It measures
+# memory and time, so nothing else runs beside it.
+group_faults() {
+  needs postgres redis kafka || return
+  cargo test --quiet -p bindery-faults &&
+    cargo run --quiet -p bindery-testkit -- faults --ci &&
+    cargo run --quiet -p bindery-testkit -- faults --check-mutations
 }
 
 # --- Running them.

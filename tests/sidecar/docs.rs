@@ -201,6 +201,7 @@ pages! {
     differences: "docs/differences.md",
     operate: "docs/operate.md",
     semantics: "docs/semantics.md",
+    faults: "docs/faults.md",
     performance: "docs/performance.md",
     migrate_from_dapr: "examples/migrate-from-dapr.md",
     quickstart: "examples/quickstart/README.md",

@@ -78,16 +78,9 @@ impl Scene {
         self.folder.path().join("sidecar.log")
     }
 
-    /// Writes a component; `more` is added to its `spec`, indented by two.
+    /// Writes a component; see [`component`].
     pub fn component(&self, name: &str, kind: &str, settings: &[Setting<'_>], more: &str) {
-        let mut yaml = format!(
-            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\nspec:\n  \
-             type: {kind}\n  version: v1\n{more}  metadata:\n"
-        );
-        for (key, value) in settings {
-            let _ = writeln!(yaml, "  - name: {key}\n    value: {value:?}");
-        }
-        self.resource(name, &yaml);
+        self.resource(name, &component(name, kind, settings, more));
     }
 
     /// Writes a resource.
@@ -191,4 +184,16 @@ impl Scene {
         });
         (status.and_then(|status| status.code()), start.elapsed())
     }
+}
+
+/// The YAML of a component; `more` is added to its `spec`, indented by two.
+pub fn component(name: &str, kind: &str, settings: &[Setting<'_>], more: &str) -> String {
+    let mut yaml = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: {name}\nspec:\n  \
+         type: {kind}\n  version: v1\n{more}  metadata:\n"
+    );
+    for (key, value) in settings {
+        let _ = writeln!(yaml, "  - name: {key}\n    value: {value:?}");
+    }
+    yaml
 }

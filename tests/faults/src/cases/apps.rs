@@ -16,6 +16,8 @@ use crate::scene::Scene;
 pub(super) const MEMORY: u64 = 10 << 20;
 /// The backoff's cap, and a second.
 pub(super) const RECOVERY: Duration = Duration::from_secs(31);
+/// How long the sidecar may rest before it is measured.
+const REST: Duration = Duration::from_secs(60);
 /// More keys than may be in flight, so that the limit is what limits.
 const MANY_KEYS: usize = 100;
 
@@ -235,4 +237,25 @@ pub(super) fn judge_memory(row: &mut Row, (before, after): (Usage, Usage)) {
         format!("{more} bytes of memory more than before")
     });
     row.usage = Some((before, after));
+}
+
+/// After at most a minute's rest: not more than ten MiB of memory, two descriptors and two
+/// threads above what it was.
+pub(super) fn judge_rest(scene: &mut Scene, row: &mut Row, sidecar: &Running, before: Usage) {
+    let mut after = before;
+    scene.until("a rest", REST, || {
+        after = sidecar.usage();
+        after.memory <= before.memory + MEMORY
+            && after.descriptors <= before.descriptors + 2
+            && after.threads <= before.threads + 2
+    });
+    judge_memory(row, (before, after));
+    for (what, before, after) in [
+        ("descriptors", before.descriptors, after.descriptors),
+        ("threads", before.threads, after.threads),
+    ] {
+        row.must(after <= before + 2, || {
+            format!("{after} {what}; there were {before}")
+        });
+    }
 }

@@ -7,7 +7,11 @@ mod kafka;
 mod kills;
 mod numbers;
 mod outages;
+mod reloads;
+mod soak;
 mod stops;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::numbers::Numbers;
 use crate::row::Row;
@@ -21,6 +25,15 @@ pub struct Case {
     pub summary: &'static str,
     /// Does it.
     pub run: fn(&mut Scene) -> Row,
+}
+
+/// Says that it is over when it goes: however a case ends, what it started has to end too.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// All of them, in the order in which they run.
@@ -104,6 +117,21 @@ pub const ALL: &[Case] = &[
         name: "big-posts",
         summary: "300 posts of 3 MiB, and the memory after them",
         run: calls::big_posts,
+    },
+    Case {
+        name: "reloads",
+        summary: "hot reloads of an output and an input, under load on them and on another",
+        run: reloads::plain,
+    },
+    Case {
+        name: "reloads-mounted",
+        summary: "the same with a mounted folder, whose ..data link is swapped",
+        run: reloads::mounted,
+    },
+    Case {
+        name: "soak",
+        summary: "all of it at random in one life of one sidecar",
+        run: soak::soak,
     },
 ];
 

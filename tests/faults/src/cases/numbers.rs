@@ -8,7 +8,7 @@ use crate::audit::{Audit, audit};
 use crate::ledger::Event;
 use crate::process::{Program, Running};
 use crate::row::Row;
-use crate::scene::Scene;
+use crate::scene::{Scene, component};
 use crate::source::Numbered;
 
 /// How many keys the source has.
@@ -36,16 +36,22 @@ impl Numbers {
     /// four.
     pub fn with_keys(scene: &mut Scene, keys: usize, manner: Manner, delivery: &str) -> Self {
         let source = Numbered::create(scene.folder(), keys);
-        let folder = source.folder().display().to_string();
-        let more = format!("  delivery:\n    maxInFlight: {MAX_IN_FLIGHT}\n{delivery}");
-        scene.component(
+        let app = scene.app(manner);
+        let numbers = Self { source, app };
+        scene.resource("numbers", &numbers.component(MAX_IN_FLIGHT, delivery));
+        numbers
+    }
+
+    /// The YAML of the component, with more lines for `spec.delivery`.
+    pub fn component(&self, max_in_flight: u64, delivery: &str) -> String {
+        let folder = self.source.folder().display().to_string();
+        let more = format!("  delivery:\n    maxInFlight: {max_in_flight}\n{delivery}");
+        component(
             "numbers",
             "bindings.faults.log",
             &[("folder", &folder)],
             &more,
-        );
-        let app = scene.app(manner);
-        Self { source, app }
+        )
     }
 
     /// Starts the suite's own sidecar and waits until it reads.

@@ -12,6 +12,7 @@ use bindery_testkit::proxy::{Fault, Proxy};
 use bindery_testkit::servers::{Kafka, Outage, Postgres, Redis};
 use tokio::runtime::Runtime;
 
+use super::Over;
 use super::apps::RECOVERY;
 use super::calls::up;
 use crate::app::Manner;
@@ -148,14 +149,6 @@ impl Theatre<'_> {
             }
         });
         calls.numbers()
-    }
-}
-
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -95,8 +95,9 @@ impl Partition {
         let mut lines = flat(self.cx.blocking(move || Lines::open(&store)).await)?;
         loop {
             if lines.ready.is_empty() {
-                let more = self.cx.blocking(move || lines.more());
-                lines = flat(more.await)?;
+                // What is there, from the cache: a thread for each look would be counted as a
+                // thread of the sidecar's.
+                lines.more().map_err(ReadError::disconnected)?;
             }
             tokio::select! {
                 biased;
@@ -168,7 +169,7 @@ impl Lines {
         })
     }
 
-    fn more(mut self) -> io::Result<Self> {
+    fn more(&mut self) -> io::Result<()> {
         self.file.read_to_string(&mut self.rest)?;
         // A line without its end is still being written.
         let whole = self.rest.rfind('\n').map_or(0, |end| end + 1);
@@ -180,7 +181,7 @@ impl Lines {
             }
         }
         self.rest.drain(..whole);
-        Ok(self)
+        Ok(())
     }
 }
 
