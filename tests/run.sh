@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.." || exit 1
 # By name only so far: `tests/run.sh faults`.
 GROUPS_MORE=(faults)
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios release)
+GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios fuzz release)
 # These wait for servers and timers most of their time, so two of them run side by side.
 SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios '
 
@@ -49,7 +49,7 @@ say() { printf '[%s] %s\n' "$(elapsed)" "$*"; }
 needs() { tests/servers/install.sh "$@"; }
 
 group_style() {
-  cargo fmt --all --check || return 1
+  cargo fmt --all --check && cargo fmt --manifest-path tests/fuzz/Cargo.toml --check || return 1
   cargo clippy --workspace --quiet -- -D warnings || return 1
   # Tests may unwrap, look at the clock and wait.
   cargo clippy --workspace --all-targets --quiet -- -D warnings \
@@ -99,6 +99,9 @@ group_scenarios() {
   needs postgres redis kafka python node || return
   cargo test --quiet --test scenarios
 }
+
+# Ten seconds for each target, two of them at a time; see there for longer.
+group_fuzz() { CARGO_TARGET_DIR="$target" tests/fuzz/run.sh --seconds 10; }
 
 # The binary that users run: its profile unwinds, so what the supervisor promises holds in it.
 group_release() {

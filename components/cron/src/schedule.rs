@@ -297,6 +297,12 @@ impl Fields {
         has(self.month, date.month())
     }
 
+    fn matches_time(&self, time: Time) -> bool {
+        has(self.hour, time.hour())
+            && has(self.minute, time.minute())
+            && has(self.second, time.second())
+    }
+
     /// When either day field is a star, both must match; when both restrict, one is enough.
     fn matches_date(&self, date: Date) -> bool {
         let day = has(self.day.bits, date.day());
@@ -319,6 +325,17 @@ impl Schedule {
                 .checked_add(SignedDuration::try_from(*interval).ok()?)
                 .ok(),
             Self::Fields { fields, zone } => fields.next(after, zone),
+        }
+    }
+
+    /// Whether it fires at this second. `@every` counts from its start and never says so.
+    pub fn fires_at(&self, time: Timestamp) -> bool {
+        match self {
+            Self::Every(_) => false,
+            Self::Fields { fields, zone } => {
+                let local = zone.to_datetime(time);
+                fields.matches_date(local.date()) && fields.matches_time(local.time())
+            }
         }
     }
 }
@@ -736,18 +753,13 @@ mod tests {
         ) {
             let zone = TimeZone::get("America/New_York").unwrap();
             let text = format!("0 {minute} {hour} * * {weekday}");
-            let schedule = Schedule::parse_in(&text, zone.clone()).unwrap();
-            let Schedule::Fields { fields, .. } = &schedule else { unreachable!() };
+            let schedule = Schedule::parse_in(&text, zone).unwrap();
             // Around both shifts of 2026.
             let base = if start % 2 == 0 { 1_772_800_000 } else { 1_793_400_000 };
             let after = Timestamp::from_second(base + start % 172_800).unwrap();
             let walked = (1..864_000 / 60 * 60).step_by(1).take(200_000).find_map(|ahead| {
                 let at = plus(after, ahead)?;
-                let local = zone.to_datetime(at);
-                (fields.matches_date(local.date())
-                    && has(fields.hour, local.hour())
-                    && has(fields.minute, local.minute())
-                    && has(fields.second, local.second())).then_some(at)
+                schedule.fires_at(at).then_some(at)
             });
             let found = schedule.next(after);
             match walked {
