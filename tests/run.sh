@@ -8,17 +8,18 @@
 # To use other programs, say where they are: BINDERY_TEST_POSTGRES, BINDERY_TEST_JAVA and
 # BINDERY_TEST_REDIS name folders of programs, BINDERY_TEST_KAFKA the folder of Kafka's jars,
 # BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists, BINDERY_TEST_NODE_PATH
-# a node_modules with what tests/apps/package.json lists.
+# a node_modules with what tests/apps/package.json lists. BINDERY_TEST_SDK_PYTHON and
+# BINDERY_TEST_SDK_NODE_PATH are the same for tests/sdks, BINDERY_TEST_SDK_GO its Go app, built.
 # What could not run is listed by name, and makes `full` fail.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# By name only so far: `tests/run.sh faults`.
-GROUPS_MORE=(faults)
+# By name only so far: `tests/run.sh faults fuzz sdks`.
+GROUPS_MORE=(faults fuzz sdks)
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios fuzz release)
+GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios release)
 # These wait for servers and timers most of their time, so two of them run side by side.
-SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios '
+SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios sdks '
 
 INSTALL=yes
 wanted=()
@@ -27,7 +28,7 @@ for argument in "$@"; do
     --no-install) INSTALL=no ;;
     quick) wanted+=("${GROUPS_QUICK[@]}") ;;
     full) wanted+=("${GROUPS_FULL[@]}") ;;
-    -h | --help) sed -n '2,14p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}; by name only: ${GROUPS_MORE[*]}"; exit 0 ;;
+    -h | --help) sed -n '2,15p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}; by name only: ${GROUPS_MORE[*]}"; exit 0 ;;
     *) wanted+=("$argument") ;;
   esac
 done
@@ -102,6 +103,11 @@ group_scenarios() {
 
 # Ten seconds for each target, two of them at a time; see there for longer.
 group_fuzz() { CARGO_TARGET_DIR="$target" tests/fuzz/run.sh --seconds 10; }
+
+group_sdks() {
+  needs sdk-python sdk-node sdk-go || return
+  cargo test --quiet --test sdks
+}
 
 # The binary that users run: its profile unwinds, so what the supervisor promises holds in it.
 group_release() {

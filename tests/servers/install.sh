@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the tests need and is not there: called by tests/run.sh, once for each part.
 #
-#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node…
+#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node|sdk-python|sdk-node|sdk-go…
 #
 # What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
-# environment and Node packages of their own below the cache folder. A service that a package
+# environment and Node packages of their own below the cache folder, apart for Dapr's SDKs. A service that a package
 # starts at its installation is kept from starting; one that runs already is never touched.
 # With INSTALL=no nothing is installed: what is missing is named, and the exit code is 77.
 set -eu
@@ -60,25 +60,39 @@ for part in "$@"; do
         rm -rf "$cache/kafka/libs"
         mv "$cache/kafka/new" "$cache/kafka/libs"
       fi ;;
-    python)
+    python | sdk-python)
+      needs=tests/apps/requirements.txt
+      [ "$part" = python ] || needs=tests/sdks/python/requirements.txt
       command -v python3 >/dev/null || { missing python3; apt_install python3 python3-venv; }
-      wanted="$cache/python/$(cksum <tests/apps/requirements.txt | cut -d' ' -f1)"
+      wanted="$cache/$part/$(cksum <"$needs" | cut -d' ' -f1)"
       if [ ! -e "$wanted" ]; then
         missing 'what the Python apps need'
-        rm -rf "$cache/python"
-        python3 -m venv "$cache/python" || { apt_install python3-venv; python3 -m venv "$cache/python"; }
-        "$cache/python/bin/pip" install -q -r tests/apps/requirements.txt
+        rm -rf "${cache:?}/$part"
+        python3 -m venv "$cache/$part" || { apt_install python3-venv; python3 -m venv "$cache/$part"; }
+        "$cache/$part/bin/pip" install -q -r "$needs"
         touch "$wanted"
       fi ;;
-    node)
+    node | sdk-node)
+      needs=tests/apps/package.json
+      [ "$part" = node ] || needs=tests/sdks/node/package.json
       command -v node >/dev/null || { missing node; apt_install nodejs npm; }
-      wanted="$cache/node/$(cksum <tests/apps/package.json | cut -d' ' -f1)"
+      wanted="$cache/$part/$(cksum <"$needs" | cut -d' ' -f1)"
       if [ ! -e "$wanted" ]; then
         missing 'what the Node apps need'
-        rm -rf "$cache/node"
-        mkdir -p "$cache/node"
-        cp tests/apps/package.json "$cache/node/"
-        npm install --silent --no-audit --no-fund --prefix "$cache/node"
+        rm -rf "${cache:?}/$part"
+        mkdir -p "$cache/$part"
+        cp "$needs" "$cache/$part/"
+        npm install --silent --no-audit --no-fund --prefix "$cache/$part"
+        touch "$wanted"
+      fi ;;
+    sdk-go)
+      command -v go >/dev/null || { missing go; apt_install golang-go; }
+      wanted="$cache/sdk-go/$(cat tests/sdks/go/go.sum tests/sdks/go/main.go | cksum | cut -d' ' -f1)"
+      if [ ! -e "$wanted" ]; then
+        missing 'the Go app'
+        rm -rf "$cache/sdk-go"
+        mkdir -p "$cache/sdk-go"
+        go build -C tests/sdks/go -o "$cache/sdk-go/app" .
         touch "$wanted"
       fi ;;
     *) echo "no such part: $part"; exit 2 ;;

@@ -222,10 +222,8 @@ impl Drop for Running {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             signal(self.child.id(), "TERM");
             let start = Instant::now();
-            while start.elapsed() < Duration::from_secs(10) {
-                if self.child.try_wait().is_ok_and(|status| status.is_some()) {
-                    return;
-                }
+            let runs = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_none());
+            while runs(&mut self.child) && start.elapsed() < Duration::from_secs(10) {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let _ = self.child.kill();
