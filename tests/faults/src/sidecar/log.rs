@@ -53,6 +53,9 @@ impl Input for Log {
         let folder = self.folder.clone();
         let found = self.cx.blocking(move || partitions(&folder));
         let (reader, keys) = flat(found.await)?;
+        // An event is in flight until its position is written down, which is after the runtime has
+        // done with it: the limit of all is kept by each key keeping its part.
+        let limit = (events.max_in_flight() / keys.len().max(1)).max(1);
         let partitions = keys.into_iter().map(|key| Partition {
             store: Arc::new(Store {
                 folder: self.folder.clone(),
@@ -61,6 +64,7 @@ impl Input for Log {
             }),
             cx: self.cx.clone(),
             tracker: InOrder::new(),
+            limit,
         });
         let reading = partitions.map(|partition| partition.read(events.clone()));
         future::try_join_all(reading).await.map(drop)
@@ -85,6 +89,8 @@ struct Partition {
     store: Arc<Store>,
     cx: OpenContext,
     tracker: InOrder<(), u64>,
+    /// How many events may be sent and not acknowledged.
+    limit: usize,
 }
 
 impl Partition {
@@ -102,7 +108,9 @@ impl Partition {
             tokio::select! {
                 biased;
                 progress = self.tracker.next() => self.commit(progress).await?,
-                permit = events.ready_for(&key), if !lines.ready.is_empty() => {
+                permit = events.ready_for(&key),
+                    if !lines.ready.is_empty() && self.tracker.held_back(&()) < self.limit =>
+                {
                     let Ok(permit) = permit else { break };
                     let Some((number, body)) = lines.ready.pop_front() else { continue };
                     let event = Event::new(body).with_metadata(metadata.clone());
