@@ -110,7 +110,10 @@ impl ManifestSettings {
                 .value(item)
                 .and_then(|value| self.expand(&item.name, value))
                 .map_err(|error| self.finding(item, &error))?;
-            properties.set(&item.name, value);
+            match item.source {
+                ItemSource::Secret { .. } => properties.set_secret(&item.name, value),
+                ItemSource::Value(_) | ItemSource::Env(_) => properties.set(&item.name, value),
+            }
         }
         Ok(properties)
     }

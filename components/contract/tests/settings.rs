@@ -319,6 +319,38 @@ fn a_secret_is_in_no_error_and_no_debug_text() {
 }
 
 #[test]
+fn what_a_secret_store_gave_is_in_no_error_whatever_it_is_for() {
+    let said = |properties: &Properties| match decode::<Sample>(properties, Conventions::Usual) {
+        Ok(_) => format!("{:?}", remarks::<Sample>(properties, Conventions::Usual)),
+        Err(error) => error.to_string(),
+    };
+    for key in [
+        "count",
+        "limit",
+        "enabled",
+        "timeout",
+        "size",
+        "mode",
+        "share",
+        "backOffDuration",
+    ] {
+        let mut properties = properties(&[("host", "h")]);
+        properties.set_secret(key, "hunter2");
+        let hidden = said(&properties);
+        assert!(
+            hidden.contains(key) && !hidden.contains("hunter2"),
+            "{hidden}"
+        );
+        properties.set(key, "hunter2");
+        let shown = said(&properties);
+        assert!(
+            shown.contains("hunter2"),
+            "it is no secret any more: {shown}"
+        );
+    }
+}
+
+#[test]
 fn rt_retry_settings_are_found_by_their_prefix() {
     let settings = usual(&[
         ("host", "h"),

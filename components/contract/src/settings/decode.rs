@@ -8,7 +8,9 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
 use super::number::{decimal, integer, parse_bool, truthy};
-use super::{Field, GoDuration, Properties, Settings, SettingsError, duration, fields_under};
+use super::{
+    Field, GoDuration, Properties, Property, Settings, SettingsError, duration, fields_under,
+};
 
 /// Which decoder of the reference a binding follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -69,10 +71,15 @@ pub fn remarks<S: Settings>(properties: &Properties, conventions: Conventions) -
 fn doubtful(properties: &Properties, declared: &[Field]) -> Vec<Remark> {
     let resolved = declared.iter().filter_map(|field| entry(properties, field));
     let doubts = resolved.filter_map(|entry| match entry {
-        Entry::One { field, key, value } if field.kind == "boolean" && !is_boolean(value) => {
+        Entry::One { field, said } if field.kind == "boolean" && !is_boolean(&said.value) => {
+            let value = if field.secret || said.secret {
+                "the secret".into()
+            } else {
+                format!("{:?}", said.value)
+            };
             Some(Remark {
-                key: key.to_owned(),
-                problem: format!("{value:?} is no boolean and counts as false"),
+                key: said.name.clone(),
+                problem: format!("{value} is no boolean and counts as false"),
                 hint: Some("write true or false".into()),
             })
         }
@@ -108,12 +115,11 @@ fn refuse_duplicates(properties: &Properties) -> Result<(), SettingsError> {
 enum Entry<'a> {
     One {
         field: &'a Field,
-        key: &'a str,
-        value: &'a str,
+        said: &'a Property,
     },
     Prefixed {
         field: &'a Field,
-        values: Vec<(Cow<'a, str>, &'a str, &'a str)>,
+        values: Vec<(Cow<'a, str>, &'a Property)>,
     },
     /// A struct whose fields were flattened into the settings.
     Struct {
@@ -154,18 +160,22 @@ fn nested<'a>(properties: &'a Properties, declared: &'a [Field], depth: usize) -
 fn entry<'a>(properties: &'a Properties, field: &'a Field) -> Option<Entry<'a>> {
     if !field.prefix.is_empty() {
         let values: Vec<_> = properties
+            .entries
             .iter()
-            .filter_map(|(key, value)| {
-                let rest = strip_prefix_any_case(key, &field.name)?;
-                Some((lower_first(rest), key, value))
+            .filter_map(|said| {
+                let rest = strip_prefix_any_case(&said.name, &field.name)?;
+                Some((lower_first(rest), said))
             })
             .collect();
         return (!values.is_empty()).then_some(Entry::Prefixed { field, values });
     }
     std::iter::once(&field.name)
         .chain(&field.aliases)
-        .filter_map(|name| properties.iter().find(|(key, _)| matches(field, name, key)))
-        .map(|(key, value)| Entry::One { field, key, value })
+        .filter_map(|name| {
+            let mut entries = properties.entries.iter();
+            entries.find(|said| matches(field, name, &said.name))
+        })
+        .map(|said| Entry::One { field, said })
         .next()
 }
 
@@ -257,6 +267,15 @@ struct DecodeError {
 impl DecodeError {
     fn at(mut self, key: &str) -> Self {
         self.key.get_or_insert_with(|| key.to_owned());
+        self
+    }
+
+    /// What a type says of a value may show it.
+    fn without(mut self, secret: &str) -> Self {
+        let parts = secret.split(',').filter(|part| !part.is_empty());
+        if parts.clone().any(|part| self.problem.contains(part)) {
+            self.problem = "is not what this setting takes; the secret is not shown".into();
+        }
         self
     }
 
@@ -364,13 +383,17 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         seed: V,
     ) -> Result<V::Value, DecodeError> {
         match self.next.take().expect("a value follows its key") {
-            Entry::One { field, key, value } => {
+            Entry::One { field, said } => {
                 let text = Text {
-                    value,
-                    secret: field.secret,
+                    value: &said.value,
+                    secret: field.secret || said.secret,
                     conventions: self.conventions,
                 };
-                seed.deserialize(text).map_err(|error| error.at(key))
+                let (secret, value) = (text.secret, text.value);
+                seed.deserialize(text).map_err(|error| {
+                    let error = error.at(&said.name);
+                    if secret { error.without(value) } else { error }
+                })
             }
             Entry::Struct { entries, .. } => seed.deserialize(Struct {
                 entries,
@@ -380,19 +403,13 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 let named = |inner: &'_ Field| {
                     values
                         .iter()
-                        .find(|(name, ..)| name.eq_ignore_ascii_case(&inner.name))
-                        .map(|(_, key, value)| (*key, *value))
+                        .find(|(name, _)| name.eq_ignore_ascii_case(&inner.name))
+                        .map(|(_, said)| *said)
                 };
                 let entries = field
                     .prefix
                     .iter()
-                    .filter_map(|inner| {
-                        named(inner).map(|(key, value)| Entry::One {
-                            field: inner,
-                            key,
-                            value,
-                        })
-                    })
+                    .filter_map(|inner| named(inner).map(|said| Entry::One { field: inner, said }))
                     .collect();
                 seed.deserialize(Struct {
                     entries,

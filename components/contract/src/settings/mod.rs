@@ -54,6 +54,8 @@ pub struct Properties {
 struct Property {
     name: String,
     value: String,
+    /// It comes from a secret store: whatever setting it is for, it is never shown.
+    secret: bool,
 }
 
 impl Properties {
@@ -64,10 +66,24 @@ impl Properties {
 
     /// Adds a setting. The same name again replaces the value (M1: the last one wins).
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        let (name, value) = (name.into(), value.into());
-        match self.entries.iter_mut().find(|entry| entry.name == name) {
-            Some(entry) => entry.value = value,
-            None => self.entries.push(Property { name, value }),
+        self.put(name.into(), value.into(), false);
+    }
+
+    /// Adds a setting whose value is a secret, whatever it is for: no error shows it.
+    pub fn set_secret(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.put(name.into(), value.into(), true);
+    }
+
+    fn put(&mut self, name: String, value: String, secret: bool) {
+        let property = Property {
+            name,
+            value,
+            secret,
+        };
+        let mut entries = self.entries.iter_mut();
+        match entries.find(|entry| entry.name == property.name) {
+            Some(entry) => *entry = property,
+            None => self.entries.push(property),
         }
     }
 
