@@ -89,10 +89,20 @@ impl Node {
 
     /// Logs in, or logs in anew with what is valid now.
     pub(crate) async fn authenticate(&self, credentials: &Credentials) -> RedisResult<()> {
+        let password = credentials.password.expose();
         let mut auth = redis::cmd("AUTH");
-        auth.arg(&credentials.username)
-            .arg(credentials.password.expose());
-        self.send(&auth).await.map(drop)
+        auth.arg(&credentials.username).arg(password);
+        let Err(refused) = self.send(&auth).await else {
+            return Ok(());
+        };
+        // A server that does not know the command says back what came with it.
+        match (refused.code(), refused.detail()) {
+            (Some(code), Some(detail)) if detail.contains(password) => {
+                let detail = detail.replace(password, "***");
+                Err(redis::make_extension_error(code.into(), Some(detail)))
+            }
+            _ => Err(refused),
+        }
     }
 
     /// Sends a command; an error that the server answers is an error.
@@ -135,6 +145,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use bindery_contract::settings::Secret;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -201,6 +212,22 @@ mod tests {
             let lost = matches!(outcome, Err(Failure::Lost { sent: Sent::No, .. }));
             assert_eq!(lost, is_news, "{role:?} {outcome:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_said_back_is_not_passed_on() {
+        let (node, mut server) = node().await;
+        let answer = async {
+            server.read_u8().await.unwrap();
+            let line = "-ERR unknown command `AUTH`, with args beginning with: `hunter2`\r\n";
+            server.write_all(line.as_bytes()).await.unwrap();
+        };
+        let credentials = Credentials::of("", &Secret::new("hunter2")).unwrap();
+        let refused = tokio::join!(node.authenticate(&credentials), answer).0;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Some("ERR"));
+        let detail = refused.detail().unwrap();
+        assert!(detail.ends_with("beginning with: `***`"), "{detail}");
     }
 
     #[tokio::test]
