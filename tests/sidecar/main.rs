@@ -14,6 +14,8 @@ mod operate;
 mod reload;
 mod resiliency;
 mod resources;
+mod secrets;
+mod servers;
 mod support;
 mod tools;
 mod whole_path;

@@ -2,6 +2,7 @@
 
 mod connect;
 mod show;
+mod veil;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

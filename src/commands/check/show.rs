@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use super::veil::Veil;
+use crate::catalogue::Catalogue;
 use crate::resources::{Finding, Inspection, Position};
 
 /// How findings are written.
@@ -64,6 +66,7 @@ impl Format {
 
 fn human(findings: &[(Severity, &Finding)], inspection: &Inspection) -> String {
     let mut out = String::new();
+    let veil = Veil::new(&Catalogue::default());
     for (severity, finding) in findings {
         let place = match finding.at {
             Some(at) => format!("{}:{at}", finding.file.display()),
@@ -77,7 +80,7 @@ fn human(findings: &[(Severity, &Finding)], inspection: &Inspection) -> String {
         );
         let shown = finding
             .at
-            .and_then(|at| Some((at, line(inspection.texts.get(&finding.file)?, at)?)));
+            .and_then(|at| Some((at, line(inspection.texts.get(&finding.file)?, at, &veil)?)));
         if let Some((at, line)) = shown {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
@@ -161,8 +164,9 @@ fn escaped(text: &str, more: &[char]) -> String {
 }
 
 /// A line of a text, as it can be shown: without what would move the mark or the terminal.
-fn line(text: &str, at: Position) -> Option<String> {
-    let line = text.lines().nth(at.line.checked_sub(1)?)?;
+fn line(text: &str, at: Position, veil: &Veil) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let line = veil.line(&lines, at.line.checked_sub(1)?)?;
     let shown = line.trim_start_matches('\u{feff}').trim_end();
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     Some(shown.chars().map(plain).collect())
