@@ -7,6 +7,7 @@ use bindery_actors::app::{
     Answer, App, AppConnection, Forward, InputName, LocalBoxFuture, Refusal,
 };
 use bindery_contract::{BoxFuture, Cause, Event};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 
 /// What the app does with an event.
@@ -20,6 +21,8 @@ pub enum Verdict {
     Hold,
     /// Takes it, and asks for this.
     Answer(Forward),
+    /// Panics over it.
+    Panic,
 }
 
 /// An event as the app saw it.
@@ -31,6 +34,17 @@ pub struct Seen {
     pub event: Event,
     /// What became of it.
     pub verdict: Verdict,
+    /// How it ended; nothing while it is under way.
+    pub end: Option<End>,
+}
+
+/// How an event left the app.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// How many events the app had seen by then, this one included.
+    pub seen: usize,
+    /// Whether the app took it; it may also have refused it, or have been broken off.
+    pub taken: bool,
 }
 
 type Judge = Box<dyn Fn(&Event) -> Option<Verdict> + Send>;
@@ -132,13 +146,31 @@ impl ScriptedApp {
         let verdict = self.verdict(event);
         // Registered before the event is seen, so a release that follows is not missed.
         let released = self.shared.release.notified();
-        let component = input.component.to_string();
-        let seen = Seen {
-            component,
+        let mut visit = self.visit(Seen {
+            component: input.component.to_string(),
             event: event.clone(),
             verdict: verdict.clone(),
-        };
-        self.shared.seen.send_modify(|all| all.push(seen));
+            end: None,
+        });
+        let answer = self.carry_out(verdict, released).await;
+        visit.taken = answer.is_ok();
+        answer
+    }
+
+    fn visit(&self, seen: Seen) -> Visit<'_> {
+        let mut number = 0;
+        self.shared.seen.send_modify(|all| {
+            number = all.len();
+            all.push(seen);
+        });
+        Visit {
+            app: self,
+            number,
+            taken: false,
+        }
+    }
+
+    async fn carry_out(&self, verdict: Verdict, released: Notified<'_>) -> Result<Answer, Refusal> {
         match verdict {
             Verdict::Take => Ok(Answer::default()),
             Verdict::Answer(forward) => Ok(Answer {
@@ -155,7 +187,25 @@ impl ScriptedApp {
                 ),
                 status: Some(status),
             }),
+            Verdict::Panic => panic!("the app panics"),
         }
+    }
+}
+
+/// An event at the app; it leaves when this is dropped.
+struct Visit<'a> {
+    app: &'a ScriptedApp,
+    number: usize,
+    taken: bool,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let (number, taken) = (self.number, self.taken);
+        self.app.shared.seen.send_modify(|all| {
+            let seen = all.len();
+            all[number].end = Some(End { seen, taken });
+        });
     }
 }
 

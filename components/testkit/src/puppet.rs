@@ -453,9 +453,11 @@ impl Reader {
         let mut acks: Concurrent<Event> = Concurrent::new();
         loop {
             let next = async {
-                let permit = events.ready().await.ok()?;
-                self.at(0).await;
-                Some(permit)
+                let event = self.at(0).await;
+                match event.source_key() {
+                    Some(key) => events.ready_for(key).await.ok(),
+                    None => events.ready().await.ok(),
+                }
             };
             tokio::select! {
                 biased;
