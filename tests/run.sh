@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.." || exit 1
 # By name only so far: `tests/run.sh faults fuzz sdks`.
 GROUPS_MORE=(faults fuzz sdks)
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build unit loom sidecar http redis postgresql kafka scenarios release)
+GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka scenarios release)
 # These wait for servers and timers most of their time, so two of them run side by side.
 SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios sdks '
 
@@ -70,6 +70,21 @@ group_deny() {
 
 group_build() { cargo test --workspace --no-run --quiet; }
 
+# What would be published is whole: every crate can be packaged, with a version for each dependency
+# and nothing to be warned of. Each is looked up among the others, as if they were published.
+group_package() {
+  local manifest said private=()
+  while read -r manifest; do
+    private+=(--exclude "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
+  done < <(grep -l '^publish = false' actors/Cargo.toml {benches,components}/*/Cargo.toml tests/faults/Cargo.toml)
+  cargo fetch --locked --quiet || return 1
+  said=$(cargo package --workspace "${private[@]}" --no-verify --allow-dirty --locked --offline 2>&1)
+  local code=$?
+  echo "$said"
+  echo "$(grep -c Packaged <<<"$said") crates"
+  [ "$code" = 0 ] && ! grep -q '^warning' <<<"$said"
+}
+
 group_unit() {
   cargo test --workspace --quiet --lib --bins --examples &&
     cargo test --workspace --quiet --doc &&
@@ -109,10 +124,12 @@ group_sdks() {
   cargo test --quiet --test sdks
 }
 
-# The binary that users run: its profile unwinds, so what the supervisor promises holds in it.
+# The binary that users install: its profile unwinds, so what the supervisor promises holds in it.
 group_release() {
-  cargo build --release --quiet || return 1
-  BINDERY_BIN="$target/release/bindery" cargo test --quiet --test sidecar -- demo whole_path &&
+  local installed=$target/installed
+  cargo install --path . --locked --quiet --force --root "$installed" || return 1
+  "$installed/bin/bindery" --version | grep -xE 'bindery [0-9]+\.[0-9]+\.[0-9]+' || return 1
+  BINDERY_BIN="$installed/bin/bindery" cargo test --quiet --test sidecar -- demo whole_path &&
     cargo test --release --quiet -p bindery-actors --test restarts --test frozen --test deaths &&
     cargo run --release --quiet -p bindery-bench -- --quick
 }
