@@ -1,6 +1,6 @@
 //! From files to components: what every document comes to, and what is wrong with it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bindery_actors::app::InputName;
@@ -9,12 +9,13 @@ use bindery_contract::settings::{Field, Properties};
 use bindery_contract::{Registration, Role, Source};
 
 use super::configuration::Configuration;
-use super::error::{Finding, LoadError};
+use super::error::Finding;
 use super::manifest::{self, Manifest};
 use super::secrets::{SecretStore, SecretStores};
+use super::sources::File;
 use super::values::{ManifestSettings, Surroundings};
 use super::yaml;
-use super::{Inspection, Listed, Resources, Version, keys, resiliency};
+use super::{Inspection, Listed, Version, keys, resiliency};
 use crate::catalogue::{Catalogue, Lookup};
 
 /// Which documents count.
@@ -26,148 +27,18 @@ pub enum Scope {
     All,
 }
 
-/// Where resources are.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// A file, or a folder with YAML files directly in it.
-    Path(PathBuf),
-    /// A text of YAML documents, as the bytes of a file would be.
-    Text {
-        /// What findings call it.
-        name: PathBuf,
-        /// The text.
-        text: Vec<u8>,
-    },
-}
-
-/// A file to be read, or one that was.
-enum File {
-    Path(Arc<Path>),
-    Text(Arc<Path>, Vec<u8>),
-}
-
-/// Where the resources of a sidecar come from.
-pub struct Sources {
-    /// Folders of YAML files.
-    pub folders: Vec<PathBuf>,
-    /// What is written in code.
-    pub code: Vec<Manifest>,
-    /// What there is.
-    pub catalogue: Catalogue,
-    /// What the sidecar knows of its surroundings.
-    pub surroundings: Surroundings,
-}
-
-impl Sources {
-    /// Loads everything.
-    ///
-    /// # Errors
-    /// A folder that cannot be read, or all resources that can never work.
-    pub fn load(&self, configuration: &Configuration) -> Result<Resources, LoadError> {
-        let Inspection {
-            resources, errors, ..
-        } = self.look(configuration)?;
-        if errors.is_empty() {
-            Ok(resources)
-        } else {
-            Err(LoadError::Resources(errors))
-        }
-    }
-
-    /// Looks at everything without an end at the first mistake.
-    ///
-    /// # Errors
-    /// A folder that cannot be read.
-    pub fn look(&self, configuration: &Configuration) -> Result<Inspection, LoadError> {
-        let mut files = Vec::new();
-        for folder in &self.folders {
-            files.extend(yaml_files(folder)?);
-        }
-        let Self {
-            code,
-            catalogue,
-            surroundings,
-            ..
-        } = self;
-        let loader = Loader {
-            catalogue,
-            surroundings,
-            configuration: Some(configuration),
-            scope: Scope::App,
-            inspection: Inspection::default(),
-        };
-        Ok(loader.inspect(files, code.clone()))
-    }
-}
-
-/// Looks at files, folders and texts without an end at the first mistake.
-///
-/// # Errors
-/// A path that cannot be read.
-pub fn inspect(
-    places: Vec<Place>,
-    catalogue: &Catalogue,
-    surroundings: &Surroundings,
-    scope: Scope,
-) -> Result<Inspection, LoadError> {
-    let mut files = Vec::new();
-    for place in places {
-        match place {
-            Place::Text { name, text } => files.push(File::Text(Arc::from(name), text)),
-            Place::Path(path) if path.is_file() => files.push(File::Path(Arc::from(path))),
-            Place::Path(folder) => files.extend(yaml_files(&folder)?),
-        }
-    }
-    let loader = Loader {
-        catalogue,
-        surroundings,
-        configuration: None,
-        scope,
-        inspection: Inspection::default(),
-    };
-    Ok(loader.inspect(files, Vec::new()))
-}
-
-/// The YAML files directly in a folder, in the order of their names.
-fn yaml_files(folder: &Path) -> Result<Vec<File>, LoadError> {
-    let error = |source: &std::io::Error| LoadError::Folder {
-        path: folder.to_owned(),
-        reason: match source.kind() {
-            std::io::ErrorKind::NotFound => "no such file or directory".into(),
-            _ => source.to_string(),
-        },
-    };
-    let mut files: Vec<Arc<Path>> = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|source| error(&source))? {
-        let path = entry.map_err(|source| error(&source))?.path();
-        if !path.is_file() {
-            continue;
-        }
-        let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
-        if extension.is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            files.push(Arc::from(path));
-        } else {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            tracing::warn!(
-                target: "dapr.runtime.loader",
-                "A non-YAML Component file {name} was detected, it will not be loaded"
-            );
-        }
-    }
-    files.sort();
-    Ok(files.into_iter().map(File::Path).collect())
-}
-
-struct Loader<'a> {
-    catalogue: &'a Catalogue,
-    surroundings: &'a Surroundings,
-    configuration: Option<&'a Configuration>,
-    scope: Scope,
-    inspection: Inspection,
+/// Turns files into components, and collects what is wrong with them on the way.
+pub(super) struct Loader<'a> {
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) surroundings: &'a Surroundings,
+    /// What the sidecar is told as a whole; nothing where no sidecar is meant.
+    pub(super) configuration: Option<&'a Configuration>,
+    pub(super) scope: Scope,
+    pub(super) inspection: Inspection,
 }
 
 impl Loader<'_> {
-    fn inspect(mut self, files: Vec<File>, code: Vec<Manifest>) -> Inspection {
+    pub(super) fn inspect(mut self, files: Vec<File>, code: Vec<Manifest>) -> Inspection {
         self.inspection.files = files.len();
         let mut manifests = Vec::new();
         for file in files {
@@ -427,11 +298,6 @@ impl Loader<'_> {
     /// An error ends the start, unless the component says that it must not.
     fn refuse(&mut self, manifest: &Manifest, error: Finding) {
         if manifest.ignore_errors {
-            tracing::error!(
-                target: "dapr.runtime.processor",
-                "Ignoring error processing component: process component {} error: {error}",
-                manifest.name
-            );
             self.inspection.ignored.push(error);
         } else {
             self.error(error);

@@ -103,13 +103,11 @@ impl Resiliency {
 
     /// Whether it says the same; where it stands does not count.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
-        let specs = |one: &Self| -> Vec<Option<Node>> {
-            let documents = one.documents.iter();
-            documents
-                .map(|(_, node)| node.get("spec").cloned())
-                .collect()
-        };
-        specs(self) == specs(other)
+        self.specs().eq(other.specs())
+    }
+
+    fn specs(&self) -> impl Iterator<Item = Option<&Node>> {
+        self.documents.iter().map(|(_, node)| node.get("spec"))
     }
 
     /// Whether a document of it stands in this file.
