@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bindery_actors::{Component, Policies};
 
-use super::{Inspection, Inventory, Resiliency, Resources, Version};
+use super::{Finding, Inspection, Inventory, Resiliency, Resources, Version};
 
 /// What runs.
 pub struct Live {
@@ -20,6 +20,8 @@ pub struct Live {
     empty: HashSet<Arc<Path>>,
     /// What was wrong when it was last looked at, in words.
     wrong: Vec<String>,
+    /// What was odd when it was last looked at, in words.
+    odd: Vec<String>,
 }
 
 /// What is to be done.
@@ -35,6 +37,8 @@ pub struct Changes {
     pub inventory: Option<Inventory>,
     /// What is wrong and was not wrong before, in words.
     pub wrong: Vec<String>,
+    /// What is no error, probably a mistake, and was not there before, in words.
+    pub odd: Vec<String>,
     /// Whether to look again soon: a file is empty, as it is while it is being written.
     pub look_again: bool,
 }
@@ -48,6 +52,7 @@ impl Live {
             resiliency: std::mem::take(&mut resources.resiliency),
             empty: HashSet::new(),
             wrong: Vec::new(),
+            odd: words(&resources.warnings),
         }
     }
 
@@ -113,8 +118,11 @@ impl Live {
         self.empty = unsettled;
 
         errors.extend(resources.mistakes);
-        let errors = errors.iter().map(ToString::to_string).collect();
-        self.show(inventory, errors, &mut changes);
+        self.show(inventory, words(&errors), &mut changes);
+        let odd = words(&resources.warnings);
+        let new = odd.iter().filter(|warning| !self.odd.contains(warning));
+        changes.odd = new.cloned().collect();
+        self.odd = odd;
         if !policies_stay {
             self.resiliency = resources.resiliency;
         }
@@ -152,6 +160,10 @@ impl Live {
         let mut versions = self.versions.values();
         versions.any(|version| *version.file == *file) || self.resiliency.is_in(file)
     }
+}
+
+fn words(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(ToString::to_string).collect()
 }
 
 impl Changes {
@@ -245,6 +257,19 @@ mod tests {
         )]));
         assert_eq!(names(&changes), (vec!["b"], vec![]));
         assert_eq!(changes.inventory.expect("it is mended").errors, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_odd_is_said_once() {
+        let nameless = "kind: Component\nmetadata: {name: a}\n";
+        let mut resources = look(&[("x", nameless)]).resources;
+        let mut live = Live::new(&mut resources);
+        let changes = live.update(look(&[("x", nameless)]));
+        assert_eq!(changes.odd, [""; 0], "it was said at the start");
+        let changes = live.update(look(&[("x", nameless), ("y", nameless)]));
+        assert_eq!(changes.odd.len(), 1);
+        assert!(changes.odd[0].starts_with("y:1:7"), "{:?}", changes.odd);
+        assert!(changes.wrong.is_empty() && changes.is_empty());
     }
 
     #[test]

@@ -215,8 +215,8 @@ impl Sidecar {
     /// # let components = folder.path();
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// let sidecar = bindery::Sidecar::builder("shop").resources(components).start().await?;
-    /// std::fs::write(components.join("orders.yaml"), "kind: Component\nspec: {}\n").unwrap();
-    /// assert!(sidecar.reload().await[0].contains("orders.yaml:1:1"));
+    /// std::fs::write(components.join("orders.yaml"), "kind: Component\n\tspec: {}\n").unwrap();
+    /// assert!(sidecar.reload().await[0].contains("orders.yaml"));
     /// sidecar.shutdown().await;
     /// # Ok::<(), bindery::StartError>(())
     /// # }).unwrap();

@@ -171,12 +171,16 @@ impl Reloader {
             policies,
             inventory,
             wrong,
+            odd,
             look_again,
         } = changes;
         for finding in wrong {
             tracing::error!(
                 target: "dapr.runtime.hotreload", "{finding}. What runs goes on as it is"
             );
+        }
+        for finding in odd {
+            tracing::warn!(target: "dapr.runtime.hotreload", "{finding}");
         }
         if let Some(policies) = policies {
             tracing::info!(target: "dapr.runtime.hotreload", "Resiliency updated");
