@@ -6,7 +6,7 @@ use bindery_contract::Metadata;
 #[derive(Clone, Debug)]
 pub(crate) struct TraceContext {
     pub(crate) parent: String,
-    state: Option<String>,
+    pub(crate) state: Option<String>,
     pub(crate) baggage: Option<String>,
 }
 

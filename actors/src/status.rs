@@ -94,8 +94,7 @@ pub struct InputStatus {
 /// Counts the events of an input. One for each component; it outlives every reading.
 #[derive(Debug, Default)]
 pub struct InputCounters {
-    arrived: AtomicU64,
-    settled: AtomicU64,
+    events: Tally,
     attempts: AtomicU64,
     taken: AtomicU64,
     refused: AtomicU64,
@@ -105,6 +104,29 @@ pub struct InputCounters {
     in_a_row: AtomicU32,
     malformed_reply: AtomicBool,
     blocked: Mutex<BTreeMap<u64, BlockedEvent>>,
+}
+
+/// Counts what begins and what ends.
+#[derive(Debug, Default)]
+struct Tally {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Tally {
+    fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn running(&self) -> u64 {
+        // The end is read first: what begins in between is too much rather than below nothing.
+        let ended = self.ended.load(Ordering::Relaxed);
+        self.begun.load(Ordering::Relaxed).saturating_sub(ended)
+    }
 }
 
 /// An event that its app keeps refusing.
@@ -126,9 +148,7 @@ pub struct BlockedEvent {
 impl InputCounters {
     /// How many events are under way: read from the source and not settled.
     pub fn in_flight(&self) -> u64 {
-        // The end is read first: what begins in between is missing rather than too much.
-        let settled = self.settled.load(Ordering::Relaxed);
-        self.arrived.load(Ordering::Relaxed).saturating_sub(settled)
+        self.events.running()
     }
 
     /// How often the app was tried.
@@ -174,11 +194,11 @@ impl InputCounters {
     }
 
     pub(crate) fn arrived(&self) {
-        self.arrived.fetch_add(1, Ordering::Relaxed);
+        self.events.begin();
     }
 
     pub(crate) fn settled(&self) {
-        self.settled.fetch_add(1, Ordering::Relaxed);
+        self.events.end();
     }
 
     pub(crate) fn attempted(&self, wall: SystemTime) {
@@ -283,15 +303,14 @@ impl Drop for Blocked {
 /// Counts the calls of an output. One for each component; it outlives every opening.
 #[derive(Debug, Default)]
 pub struct OutputCounters {
-    begun: AtomicU64,
-    ended: AtomicU64,
+    calls: Tally,
     failed: AtomicU64,
 }
 
 impl OutputCounters {
     /// How many calls there were; a call that is tried again counts each time.
     pub fn calls(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
+        self.calls.begun.load(Ordering::Relaxed)
     }
 
     /// How many of them failed.
@@ -301,13 +320,12 @@ impl OutputCounters {
 
     /// How many are running.
     pub fn in_flight(&self) -> u64 {
-        let ended = self.ended.load(Ordering::Relaxed);
-        self.begun.load(Ordering::Relaxed).saturating_sub(ended)
+        self.calls.running()
     }
 
     /// Counts a call as running until the guard is dropped.
     pub(crate) fn begin(&self) -> RunningCall<'_> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.calls.begin();
         RunningCall(self)
     }
 }
@@ -323,6 +341,6 @@ impl RunningCall<'_> {
 
 impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.calls.end();
     }
 }

@@ -15,7 +15,7 @@ use super::remote::RemoteConfig;
 use crate::grpc::proto::runtime::v1::BindingEventRequest;
 use crate::grpc::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use crate::grpc::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
-use crate::trace;
+use crate::trace::{self, TraceContext};
 
 /// The app over gRPC.
 #[derive(Clone)]
@@ -164,14 +164,15 @@ impl GrpcConnection {
 
 /// The event's trace, or a fresh one, in both spellings.
 fn add_trace(headers: &mut MetadataMap, event: &Event) {
-    let given = event.metadata.get_any_case("traceparent");
-    let given = given.filter(|parent| trace::is_trace_parent(parent));
-    let parent = given.map_or_else(trace::fresh_parent, str::to_owned);
-    if let Some(binary) = trace::to_binary(&parent) {
+    let given = |key| event.metadata.get_any_case(key);
+    let trace = TraceContext::new(given("traceparent"), given("tracestate"), None);
+    if let Some(binary) = trace::to_binary(&trace.parent) {
         headers.insert_bin("grpc-trace-bin", MetadataValue::from_bytes(&binary));
     }
-    let state = given.and(event.metadata.get_any_case("tracestate"));
-    for (name, value) in [("traceparent", Some(&*parent)), ("tracestate", state)] {
+    for (name, value) in [
+        ("traceparent", Some(&trace.parent)),
+        ("tracestate", trace.state.as_ref()),
+    ] {
         if let Some(value) = value.and_then(|value| value.parse().ok()) {
             headers.insert(name, value);
         }

@@ -12,6 +12,7 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
 use super::dial::Dial;
@@ -241,23 +242,32 @@ fn unreachable(error: impl std::error::Error + 'static) -> Refusal {
     Refusal::unreachable(Chain(&error))
 }
 
+/// What a path and a query may hold as it is; an escape is taken for one.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'%')
+    .remove(b'?');
+
 /// A path with everything encoded that a URL cannot hold as it is.
 pub(super) fn encoded(path: &str) -> Cow<'_, str> {
-    use std::fmt::Write as _;
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&byte);
-    if path.bytes().all(is_plain) {
-        return Cow::Borrowed(path);
-    }
-    let mut out = String::with_capacity(path.len() * 3);
-    for byte in path.bytes() {
-        if is_plain(byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    Cow::Owned(out)
+    utf8_percent_encode(path, PATH).into()
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! What the methods of `dapr.proto.runtime.v1.Dapr` do.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bindery_actors::Call;
 use bindery_contract::Reply;
-use bytes::Bytes;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
@@ -69,10 +67,7 @@ impl proto::dapr_server::Dapr for Dapr {
         }
         match self.api.core().invoke(call).await {
             Ok(Some(reply)) => self.answer(&asked.name, reply).await,
-            Ok(None) => Ok(Response::new(proto::InvokeBindingResponse {
-                data: Bytes::new(),
-                metadata: HashMap::new(),
-            })),
+            Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
             Err(error) => Err(status::of_failed_call(&asked.name, &error)),
         }
     }
@@ -101,7 +96,7 @@ impl proto::dapr_server::Dapr for Dapr {
         request: Request<proto::ShutdownRequest>,
     ) -> Result<Response<()>, Status> {
         let force = request.metadata().get("dapr-force-shutdown");
-        let force = force.is_some_and(|force| force.as_bytes().eq_ignore_ascii_case(b"true"));
+        let force = force.map(MetadataValue::as_bytes);
         self.api.request_shutdown(force);
         Ok(Response::new(()))
     }

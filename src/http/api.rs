@@ -205,8 +205,9 @@ impl Api {
         token.expose().as_bytes().ct_eq(given).into()
     }
 
-    /// Tells whoever ends the sidecar to do so.
-    pub(crate) fn request_shutdown(&self, force: bool) {
+    /// Tells whoever ends the sidecar to do so; `force` is the caller's `dapr-force-shutdown`.
+    pub(crate) fn request_shutdown(&self, force: Option<&[u8]>) {
+        let force = force.is_some_and(|value| value.eq_ignore_ascii_case(b"true"));
         self.shutdown.send_replace(Some(ShutdownRequest { force }));
     }
 
@@ -268,8 +269,7 @@ impl Api {
     /// `POST /v1.0/shutdown`: answered at once, done afterwards.
     fn shut_down(&self, request: &HttpRequest) -> HttpResponse {
         let force = request.headers().get("dapr-force-shutdown");
-        let force = force.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-        self.request_shutdown(force);
+        self.request_shutdown(force.map(HeaderValue::as_bytes));
         HttpResponse::NoContent().finish()
     }
 }

@@ -36,16 +36,16 @@ impl Api {
             return refusal;
         }
         let document = match name.map(|name| decode("name", name)) {
-            None => Some(metadata::bindings(self.core())),
-            Some(Ok(name)) => metadata::binding(self.core(), &name),
+            None => metadata::bindings(self.core()),
             Some(Err(problem)) => return reply::plain(StatusCode::BAD_REQUEST, problem),
+            Some(Ok(name)) => match metadata::binding(self.core(), &name) {
+                Some(document) => document,
+                None => return not_found(&OperationError::NotFound(name)),
+            },
         };
-        match document {
-            Some(document) => HttpResponse::Ok()
-                .insert_header((CONTENT_TYPE, "application/json"))
-                .body(document),
-            None => not_found(&OperationError::NotFound(name.unwrap_or_default().into())),
-        }
+        HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .body(document)
     }
 
     /// Pauses, resumes or restarts a binding.

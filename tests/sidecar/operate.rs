@@ -1,5 +1,6 @@
 //! Hands on single bindings: pause, resume, restart, status.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{Answer, App, Running, binary, free_port, request, resources, wait_for};
@@ -15,13 +16,25 @@ fn status(bindery: &Running, name: &str) -> String {
     bindery.get(&format!("/v1.0-alpha1/bindings/{name}")).text()
 }
 
+/// The folder of one output, `files`.
+fn files(folder: &Path) -> PathBuf {
+    let root = folder.join("root");
+    let settings = [("rootPath", root.to_str().unwrap())];
+    resources(folder, &[("files", "bindings.localstorage", &settings)])
+}
+
+/// The folder of one input, `tick`.
+fn tick(folder: &Path, schedule: &str) -> PathBuf {
+    resources(
+        folder,
+        &[("tick", "bindings.cron", &[("schedule", schedule)])],
+    )
+}
+
 #[test]
 fn an_output_is_paused_resumed_and_restarted() {
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    let settings = [("rootPath", root.to_str().unwrap())];
-    let files = ("files", "bindings.localstorage", &settings[..]);
-    let components = resources(folder.path(), &[files]);
+    let components = files(folder.path());
     let bindery = Running::sidecar(&components, &[]);
     bindery.wait_until_ready();
     assert!(status(&bindery, "files").contains(r#""state":"Running""#));
@@ -75,8 +88,7 @@ fn an_output_is_paused_resumed_and_restarted() {
 #[test]
 fn an_input_that_is_paused_gives_no_events() {
     let folder = tempfile::tempdir().unwrap();
-    let tick = ("tick", "bindings.cron", &[("schedule", "@every 20ms")][..]);
-    let components = resources(folder.path(), &[tick]);
+    let components = tick(folder.path(), "@every 20ms");
     let port = free_port();
     let app = App::start(port, |_| (200, String::new()));
     let bindery = Running::sidecar(&components, &["--app-port", &port.to_string()]);
@@ -99,8 +111,7 @@ fn an_input_that_is_paused_gives_no_events() {
 #[test]
 fn what_is_not_there_is_not_found() {
     let folder = tempfile::tempdir().unwrap();
-    let tick = ("tick", "bindings.cron", &[("schedule", "@daily")][..]);
-    let components = resources(folder.path(), &[tick]);
+    let components = tick(folder.path(), "@daily");
     let bindery = Running::sidecar(&components, &[]);
     bindery.wait_until_ready();
     let not_found = |name: &str| {
@@ -113,6 +124,12 @@ fn what_is_not_there_is_not_found() {
         bindery.get("/v1.0-alpha1/bindings/tock"),
     ] {
         assert_eq!((answer.status, answer.text()), (404, not_found("tock")));
+    }
+    for answer in [
+        operate(&bindery, "a%20b/pause"),
+        bindery.get("/v1.0-alpha1/bindings/a%20b"),
+    ] {
+        assert_eq!((answer.status, answer.text()), (404, not_found("a b")));
     }
     let answer = operate(&bindery, "tick/pause?side=output");
     assert_eq!((answer.status, answer.text()), (404, not_found("tick")));
@@ -128,8 +145,7 @@ fn what_is_not_there_is_not_found() {
 #[test]
 fn strangers_may_not() {
     let folder = tempfile::tempdir().unwrap();
-    let tick = ("tick", "bindings.cron", &[("schedule", "@daily")][..]);
-    let components = resources(folder.path(), &[tick]);
+    let components = tick(folder.path(), "@daily");
     let bindery = Running::sidecar(&components, &[]);
     bindery.wait_until_ready();
     let post = |bindery: &Running, headers: &[(&str, &str)]| {
@@ -159,10 +175,7 @@ fn strangers_may_not() {
 #[test]
 fn a_person_operates_a_binding_from_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    let settings = [("rootPath", root.to_str().unwrap())];
-    let files = ("files", "bindings.localstorage", &settings[..]);
-    let components = resources(folder.path(), &[files]);
+    let components = files(folder.path());
     let bindery = Running::sidecar(&components, &[]);
     bindery.wait_until_ready();
     assert_eq!(bindery.invoke("files", CREATE).status, 200);

@@ -61,6 +61,7 @@ impl SidecarFlags {
         } else {
             &self.resources_path
         };
+        let default = Config::new(self.app_id.clone());
         let builder: Builder = Config {
             resources: resources.clone(),
             http: Some(HttpConfig {
@@ -86,8 +87,8 @@ impl SidecarFlags {
             },
             max_body: self.max_body()?,
             configurations: self.config.clone(),
-            reconcile: self.reconcile()?,
-            ..Config::new(self.app_id.clone())
+            reconcile: self.reconcile()?.unwrap_or(default.reconcile),
+            ..default
         }
         .into();
         Ok(match self.app()? {
@@ -130,8 +131,10 @@ impl SidecarFlags {
             .app_protocol
             .parse()
             .map_err(|problem: UnknownProtocol| FlagError(problem.to_string()))?;
-        let options_timeout = GoDuration::parse(&self.app_binding_options_timeout)
-            .map_err(|problem| FlagError(format!("--app-binding-options-timeout: {problem}")))?;
+        let options_timeout = duration(
+            "app-binding-options-timeout",
+            &self.app_binding_options_timeout,
+        )?;
         let health = self.health()?;
         Ok(self.app_port.positive().map(|port| AppConfig {
             protocol: if self.app_ssl.0 {
@@ -144,7 +147,7 @@ impl SidecarFlags {
             max_concurrency: usize::try_from(self.app_max_concurrency)
                 .ok()
                 .filter(|max| *max > 0),
-            options_timeout: options_timeout.positive().unwrap_or(Duration::from_secs(3)),
+            options_timeout: options_timeout.unwrap_or(Duration::from_secs(3)),
             fetch_config: !self
                 .disable_init_endpoints
                 .iter()
@@ -184,26 +187,22 @@ impl SidecarFlags {
     /// # Errors
     /// When it is no duration.
     pub fn block_shutdown(&self) -> Result<Option<Duration>, FlagError> {
-        let Some(text) = &self.dapr_block_shutdown_duration else {
-            return Ok(None);
-        };
-        let duration = GoDuration::parse(text)
-            .map_err(|problem| FlagError(format!("--dapr-block-shutdown-duration: {problem}")))?;
-        Ok(duration.positive())
+        match &self.dapr_block_shutdown_duration {
+            Some(text) => duration("dapr-block-shutdown-duration", text),
+            None => Ok(None),
+        }
     }
 
-    /// A duration, or nanoseconds as the CLI writes them; 0 is the default.
-    fn reconcile(&self) -> Result<Duration, FlagError> {
+    /// A duration, or nanoseconds as the CLI writes them; `None` is the default.
+    fn reconcile(&self) -> Result<Option<Duration>, FlagError> {
         let text = &self.hot_reload_reconcile_interval;
-        let interval = match text.parse::<u64>() {
-            Ok(nanoseconds) => Some(Duration::from_nanos(nanoseconds)).filter(|one| !one.is_zero()),
-            Err(_) => GoDuration::parse(text)
-                .map_err(|problem| {
-                    FlagError(format!("--hot-reload-reconcile-interval: {problem}"))
-                })?
-                .positive(),
-        };
-        Ok(interval.unwrap_or(Duration::from_secs(60)))
+        match text.parse::<u64>() {
+            Ok(nanoseconds) => {
+                let interval = Duration::from_nanos(nanoseconds);
+                Ok(Some(interval).filter(|interval| !interval.is_zero()))
+            }
+            Err(_) => duration("hot-reload-reconcile-interval", text),
+        }
     }
 
     /// `-1` is the default, `0` no limit (runtime §1.3).
@@ -223,6 +222,13 @@ impl SidecarFlags {
             Err(_) => Some(4 << 20),
         })
     }
+}
+
+/// The duration that a flag says; `None` where it is not positive.
+fn duration(flag: &str, text: &str) -> Result<Option<Duration>, FlagError> {
+    let duration =
+        GoDuration::parse(text).map_err(|problem| FlagError(format!("--{flag}: {problem}")))?;
+    Ok(duration.positive())
 }
 
 /// The addresses that a flag lists.
