@@ -29,6 +29,7 @@ use crate::attempts::Attempts;
 use crate::component::Component;
 use crate::core::Core;
 use crate::handover::hand_over;
+use crate::outbox::Outbox;
 use crate::status::InputCounters;
 use crate::worker::WorkerDeathNotice;
 
@@ -107,6 +108,7 @@ struct Desk {
     connection: Option<Box<dyn AppConnection>>,
     /// What waits behind the event that is under way, for each key that has one.
     queues: RefCell<HashMap<Queue, VecDeque<Parcel>>>,
+    outbox: Rc<Outbox>,
     /// Ends all tasks with the actor.
     gone: CancellationToken,
 }
@@ -127,6 +129,7 @@ impl DeliveryActor {
             desk: Rc::new(Desk {
                 connection,
                 queues: RefCell::default(),
+                outbox: Outbox::new(core.clock.clone()),
                 gone: CancellationToken::new(),
             }),
             _notice: WorkerDeathNotice {
@@ -168,6 +171,7 @@ impl DeliveryActor {
 impl Drop for DeliveryActor {
     fn drop(&mut self) {
         self.desk.gone.cancel();
+        self.desk.outbox.send();
     }
 }
 
@@ -220,7 +224,8 @@ impl Desk {
         let mut forget = Forget { desk: self, queue };
         let mut parcel = first;
         loop {
-            hand_over(self.connection.as_deref(), parcel).await;
+            let outcome = hand_over(self.connection.as_deref(), &parcel).await;
+            self.outbox.put(parcel.delivery, outcome);
             let Some(queue) = &forget.queue else { return };
             let mut queues = self.queues.borrow_mut();
             match queues.get_mut(queue).and_then(VecDeque::pop_front) {

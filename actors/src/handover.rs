@@ -24,22 +24,22 @@ use crate::status::Blocked;
 /// After how long without an answer an event is listed as blocked, and again each time.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Tries an event until it is settled, one way or another.
-pub(crate) async fn hand_over(connection: Option<&dyn AppConnection>, parcel: Parcel) {
+/// Tries an event until it is known how it ends. Telling its reader is up to the caller.
+pub(crate) async fn hand_over(
+    connection: Option<&dyn AppConnection>,
+    parcel: &Parcel,
+) -> Result<Bytes, Nack> {
     let Parcel { input, delivery } = parcel;
     let handover = Handover {
         connection,
-        input: &input,
-        delivery: &delivery,
+        input,
+        delivery,
         attempt: 0,
         began: input.core.clock.now(),
         first: input.core.clock.wall(),
         blocked: None,
     };
-    match handover.run().await {
-        Ok(reply) => delivery.ack(reply),
-        Err(nack) => delivery.nack(nack),
-    }
+    handover.run().await
 }
 
 /// Its future is copied into the task of each key that has events. What few events need (a

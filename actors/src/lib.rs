@@ -19,6 +19,7 @@ mod delivery;
 mod handover;
 pub mod lane;
 mod life;
+mod outbox;
 mod policy;
 mod pulse;
 mod report;

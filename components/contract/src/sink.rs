@@ -386,6 +386,11 @@ impl Delivery {
         self.key.as_ref()
     }
 
+    /// How many events of its input are under way, itself included.
+    pub fn in_flight(&self) -> usize {
+        self.flight.intake.in_flight()
+    }
+
     /// Gives back the room in the lane: call it when the event has been taken out.
     pub fn left_lane(&mut self) {
         self.flight.hold.slot = None;
