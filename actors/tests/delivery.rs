@@ -73,17 +73,16 @@ fn no_more_than_max_in_flight_are_ever_at_the_app() {
 fn an_acknowledgement_does_not_wait_for_events_that_take_long() {
     Setup::held().run(async |stand| {
         let strings = Strings::new();
-        stand.app().judge(|event| {
-            let is_one_of_few = event.data.len() == 1;
-            (!is_one_of_few).then_some(Verdict::Hold)
-        });
+        stand
+            .app()
+            .judge(|event| (*event.data != *b"7").then_some(Verdict::Hold));
         for number in 0..20 {
             strings.emit(Event::new(format!("{number}")));
         }
         load::<Queue>(stand, "p", &strings, DeliveryOptions::default());
         stand.app().until(|seen| seen.len() == 20).await;
         stand.clock().sleep(Duration::from_millis(2)).await;
-        assert_eq!(strings.answered().len(), 10);
+        assert_eq!(strings.answered().len(), 1);
         stand.app().release();
         stand
             .until("all of it", || {
