@@ -5,7 +5,9 @@
 //! for a while, between two exchanges, its dispatcher is dropped and only the socket stays. At
 //! its next byte it gets another, as if it had just come.
 
+use std::cell::Cell;
 use std::fmt;
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,6 +36,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What every connection of HTTP/2 begins with; this much of it is no request of HTTP/1.
 const PREFACE: &[u8; 12] = b"PRI * HTTP/2";
+
+/// How long after the last connection came to rest its memory is given back. Allocators keep for a
+/// second what was freed.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(3);
+/// An allocator asks the system for as much as this alone, and looks then what it has to give back.
+const LARGE: usize = 16 << 20;
 
 /// How connections are served.
 #[derive(Clone)]
@@ -97,8 +105,14 @@ where
         let config = config.clone();
         async move {
             let http = Rc::new(making.await?);
+            let resting = Rc::new(Resting::default());
             Ok(fn_service(move |connection| {
-                serve(connection, Rc::clone(&http), config.clone())
+                serve(
+                    connection,
+                    Rc::clone(&http),
+                    Rc::clone(&resting),
+                    config.clone(),
+                )
             }))
         }
     })
@@ -108,6 +122,7 @@ where
 async fn serve<H>(
     connection: TcpStream,
     http: H,
+    resting: Rc<Resting>,
     config: ConnectionConfig,
 ) -> Result<(), DispatchError>
 where
@@ -131,6 +146,7 @@ where
         let Some(connection) = ledger.take() else {
             break;
         };
+        resting.one_more(&config.clock);
         tokio::select! {
             readable = connection.readable() => readable?,
             () = config.stopping.notified() => break,
@@ -138,6 +154,38 @@ where
         ledger.rest(connection);
     }
     Ok(())
+}
+
+/// The connections of a worker that came to rest.
+#[derive(Default)]
+struct Resting {
+    so_far: Cell<usize>,
+    is_watched: Cell<bool>,
+}
+
+impl Resting {
+    /// One more came to rest. When no other follows for a while, their memory is given back.
+    fn one_more(self: &Rc<Self>, clock: &Clock) {
+        self.so_far.set(self.so_far.get().wrapping_add(1));
+        if self.is_watched.replace(true) {
+            return;
+        }
+        let (resting, clock) = (Rc::clone(self), clock.clone());
+        actix_rt::spawn(async move {
+            let mut seen = None;
+            while seen.replace(resting.so_far.get()) != Some(resting.so_far.get()) {
+                clock.sleep(GIVE_BACK_AFTER).await;
+            }
+            resting.is_watched.set(false);
+            give_back();
+        });
+    }
+}
+
+/// Has the allocator return to the system what was freed a while ago. It does so when it is used,
+/// and a worker whose connections are idle may not use it for hours.
+fn give_back() {
+    drop(black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 async fn begins_http2(connection: &TcpStream) -> Result<bool, DispatchError> {
@@ -158,7 +206,6 @@ async fn idle(ledger: &Ledger, clock: &Clock) {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::time::UNIX_EPOCH;
 
     use actix_server::Server;
@@ -210,7 +257,7 @@ mod tests {
         let http = fn_service(move |(socket, _, _): (Socket, Protocol, _)| {
             dispatchers.clone().dispatch(socket)
         });
-        tokio::task::spawn_local(serve(connection, http, config));
+        tokio::task::spawn_local(serve(connection, http, Rc::default(), config));
         client.unwrap()
     }
 
