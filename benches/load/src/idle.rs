@@ -17,7 +17,7 @@ use crate::report;
 const OTHER_FILES: usize = 200;
 
 /// How long connections are unused before they count as idle.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(10);
 
 /// The memory of a server, in bytes.
 #[derive(Clone, Copy)]
