@@ -20,6 +20,9 @@ use crate::target::Target;
 
 /// How long it may take to tell the server that nobody waits for a statement any more.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
+/// When it is told again, and how often in all.
+const CANCEL_AGAIN: Duration = Duration::from_millis(500);
+const CANCEL_TIMES: u32 = 5;
 /// How long it may take to find out whether the server is there whose connection broke.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -215,17 +218,33 @@ impl Canceller {
         let (tls, clock) = (self.tls.clone(), self.clock.clone());
         let component = self.component.clone();
         self.runtime.spawn(async move {
-            if !object.is_closed() {
-                let token = object.cancel_token();
-                let told = clock.timeout(CANCEL_WITHIN, token.cancel_query(tls)).await;
-                if !matches!(told, Some(Ok(()))) {
-                    tracing::warn!(
-                        component,
-                        "the server could not be told to stop a statement that nobody waits for"
-                    );
-                }
+            if !stop(&object, tls, &clock).await {
+                tracing::warn!(
+                    component,
+                    "the server could not be told to stop a statement that nobody waits for"
+                );
             }
             drop(Object::take(object));
         });
     }
+}
+
+/// Has the server stop what runs on a connection, and says whether nothing runs there any more.
+/// It may hear of that before it hears of the statement itself, so it is told more than once.
+async fn stop(object: &Object, tls: MakeRustlsConnect, clock: &Clock) -> bool {
+    let token = object.cancel_token();
+    for _ in 0..CANCEL_TIMES {
+        if object.is_closed() {
+            return true;
+        }
+        let told = clock.timeout(CANCEL_WITHIN, token.cancel_query(tls.clone()));
+        if !matches!(told.await, Some(Ok(()))) {
+            return false;
+        }
+        let idle = clock.timeout(CANCEL_AGAIN, object.simple_query(""));
+        if idle.await.is_some() {
+            return true;
+        }
+    }
+    false
 }
