@@ -1,9 +1,11 @@
 //! Why a request got no reply.
 
-use std::fmt;
+use std::error::Error;
+use std::{fmt, io};
 
 use bindery_contract::InvokeError;
-use reqwest::{Method, Url};
+use hyper::Method;
+use url::Url;
 
 /// Why a request got no reply. Never shows a URL's password or query, nor a header's value.
 #[derive(Debug, thiserror::Error)]
@@ -24,26 +26,15 @@ pub(crate) enum HttpError {
     Transport {
         method: Method,
         url: Shown,
-        source: reqwest::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     #[error("the reply broke off")]
-    Body { source: reqwest::Error },
+    Body { source: io::Error },
 }
 
-impl HttpError {
-    pub(crate) fn transport(method: Method, url: &Url, error: reqwest::Error) -> Self {
-        Self::Transport {
-            method,
-            url: Shown::from(url),
-            source: error.without_url(),
-        }
-    }
-
-    pub(crate) fn body(error: reqwest::Error) -> Self {
-        Self::Body {
-            source: error.without_url(),
-        }
-    }
+/// The time that a request and its reply may take is over.
+pub(crate) fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "timed out")
 }
 
 impl From<HttpError> for InvokeError {

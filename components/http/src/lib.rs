@@ -1,6 +1,8 @@
 //! `bindings.http`: calls an HTTP endpoint.
 
+mod address;
 mod client;
+mod connect;
 mod error;
 mod output;
 mod proxy;
@@ -87,7 +89,7 @@ impl Binding for Http {
         let endpoint = Arc::new(endpoint);
         Ok(Opened::per_thread(move |cx| {
             let upstream = Upstream::new(Arc::clone(&endpoint), &blueprint, cx.clock);
-            async move { upstream }
+            async move { Ok(upstream) }
         }))
     }
 }

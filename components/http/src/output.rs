@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bindery_contract::settings::{GoDuration, SettingsError, truthy};
-use bindery_contract::{
-    Clock, Invocation, InvokeError, Metadata, OpenError, Output, Payload, Reply, Retry,
-};
+use bindery_contract::{Clock, Invocation, InvokeError, Metadata, Output, Payload, Reply, Retry};
 use bytes::Bytes;
-use reqwest::StatusCode;
+use hyper::StatusCode;
 
 use crate::client::{Blueprint, Client};
 use crate::error::HttpError;
@@ -49,15 +47,11 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn new(
-        endpoint: Arc<Endpoint>,
-        blueprint: &Blueprint,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        Ok(Self {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, blueprint: &Blueprint, clock: Clock) -> Self {
+        Self {
             endpoint,
-            client: Client::new(blueprint, clock).map_err(OpenError::invalid)?,
-        })
+            client: Client::new(blueprint, clock),
+        }
     }
 }
 

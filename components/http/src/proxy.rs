@@ -1,9 +1,12 @@
 //! The proxies that the environment names, by the reference's rules.
 
-use reqwest::{NoProxy, Proxy, Url};
+use hyper_util::client::proxy::matcher::Matcher;
+use url::Url;
 
 /// This machine itself is never reached through a proxy.
 const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
+/// Where a SOCKS proxy listens, unless its address says so.
+const SOCKS_PORT: u16 = 1080;
 
 /// A variable of the environment that names no proxy. Its value may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -16,45 +19,50 @@ pub(crate) struct ProxyError {
 }
 
 /// The proxies of `HTTP_PROXY` and `HTTPS_PROXY`, but for the hosts in `NO_PROXY`; each name
-/// also in lower case.
-pub(crate) fn from(environment: impl Fn(&str) -> Option<String>) -> Result<Vec<Proxy>, ProxyError> {
+/// also in lower case. Nothing where there is none.
+pub(crate) fn from(
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Matcher>, ProxyError> {
     let value = |variable: &str| {
         let names = [variable.to_owned(), variable.to_lowercase()];
         names
             .iter()
             .find_map(|name| environment(name).filter(|value| !value.is_empty()))
     };
-    let excepted = value("NO_PROXY").unwrap_or_default();
-    let excepted = NoProxy::from_string(&format!("{THIS_MACHINE},{excepted}"));
-    let proxy = |variable, through: fn(Url) -> reqwest::Result<Proxy>| {
-        let Some(address) = value(variable) else {
-            return Ok(None);
-        };
-        let proxy = address_of(&address).and_then(|address| through(address).ok());
-        let proxy = proxy.ok_or(ProxyError { variable })?;
-        Ok(Some(proxy.no_proxy(excepted.clone())))
+    let proxy = |variable| match value(variable) {
+        Some(value) => match address_of(&value) {
+            Some(address) => Ok(address),
+            None => Err(ProxyError { variable }),
+        },
+        None => Ok(String::new()),
     };
-    let proxies = [
-        proxy("HTTP_PROXY", Proxy::http)?,
-        proxy("HTTPS_PROXY", Proxy::https)?,
-    ];
-    Ok(proxies.into_iter().flatten().collect())
+    let (http, https) = (proxy("HTTP_PROXY")?, proxy("HTTPS_PROXY")?);
+    if http.is_empty() && https.is_empty() {
+        return Ok(None);
+    }
+    let excepted = value("NO_PROXY").unwrap_or_default();
+    let excepted = format!("{THIS_MACHINE},{excepted}");
+    let matcher = Matcher::builder().http(http).https(https).no(excepted);
+    Ok(Some(matcher.build()))
 }
 
 /// A proxy's address; without a scheme it is `http`.
-fn address_of(value: &str) -> Option<Url> {
+fn address_of(value: &str) -> Option<String> {
     let with_scheme = if value.contains("://") {
         Url::parse(value)
     } else {
         Url::parse(&format!("http://{value}"))
     };
-    let url = with_scheme.ok()?;
+    let mut url = with_scheme.ok()?;
     match url.scheme() {
-        "http" | "https" | "socks5h" => Some(url),
-        // The reference lets the proxy resolve names; here the scheme says who does.
-        "socks5" => Url::parse(&url.as_str().replacen("socks5", "socks5h", 1)).ok(),
-        _ => None,
+        "http" | "https" => {}
+        "socks5" | "socks5h" => {
+            let port = url.port().unwrap_or(SOCKS_PORT);
+            url.set_port(Some(port)).ok()?;
+        }
+        _ => return None,
     }
+    url.has_host().then(|| url.into())
 }
 
 #[cfg(test)]
@@ -68,36 +76,46 @@ mod tests {
             ("10.0.0.1", Some("http://10.0.0.1/")),
             ("http://me:pw@proxy", Some("http://me:pw@proxy/")),
             ("https://proxy:8443", Some("https://proxy:8443/")),
-            ("socks5://proxy:1080", Some("socks5h://proxy:1080")),
+            ("socks5://proxy:1081", Some("socks5://proxy:1081")),
+            ("socks5h://proxy", Some("socks5h://proxy:1080")),
             ("ftp://proxy", None),
             ("http://", None),
             (" ", None),
         ] {
             let found = address_of(value);
-            assert_eq!(found.as_ref().map(Url::as_str), address, "{value}");
+            assert_eq!(found.as_deref(), address, "{value}");
         }
     }
 
     #[test]
     fn either_case_of_a_variable_counts_and_an_empty_one_does_not() {
-        let count = |variables: &[(&str, &str)]| {
+        let proxied = |variables: &[(&str, &str)]| {
             let found = |name: &str| {
                 let found = variables.iter().find(|(variable, _)| *variable == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            from(found).map(|proxies| proxies.len())
+            let matcher = from(found)?;
+            let is_proxied = |url: &'static str| {
+                let url = hyper::Uri::from_static(url);
+                matcher
+                    .as_ref()
+                    .is_some_and(|it| it.intercept(&url).is_some())
+            };
+            Ok::<_, ProxyError>([is_proxied("http://h"), is_proxied("https://h")])
         };
-        assert_eq!(count(&[]).unwrap(), 0);
-        assert_eq!(count(&[("HTTP_PROXY", "")]).unwrap(), 0);
-        assert_eq!(
-            count(&[("HTTP_PROXY", ""), ("http_proxy", "p:1")]).unwrap(),
-            1
-        );
-        assert_eq!(
-            count(&[("HTTPS_PROXY", "p:1"), ("http_proxy", "p:1")]).unwrap(),
-            2
-        );
-        let error = count(&[("https_proxy", "ftp://me:hunter2@p")])
+        for (variables, expected) in [
+            (&[] as &[_], [false, false]),
+            (&[("HTTP_PROXY", "")], [false, false]),
+            (&[("HTTP_PROXY", ""), ("http_proxy", "p:1")], [true, false]),
+            (
+                &[("HTTPS_PROXY", "p:1"), ("http_proxy", "p:1")],
+                [true, true],
+            ),
+            (&[("HTTPS_PROXY", "p:1"), ("no_proxy", "h")], [false, false]),
+        ] {
+            assert_eq!(proxied(variables).unwrap(), expected, "{variables:?}");
+        }
+        let error = proxied(&[("https_proxy", "ftp://me:hunter2@p")])
             .unwrap_err()
             .to_string();
         assert!(

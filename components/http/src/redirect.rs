@@ -1,12 +1,16 @@
 //! Where a redirect leads, by the reference's rules: the client's own differ for PUT, PATCH and
 //! DELETE, and in what another host of the same domain may see.
 
-use reqwest::header::{
+use std::sync::Arc;
+
+use hyper::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, LOCATION,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE,
 };
-use reqwest::{Method, StatusCode, Url};
+use hyper::{Method, StatusCode};
+use url::Url;
 
+use crate::address::Address;
 use crate::error::{HttpError, Shown};
 use crate::request::Outgoing;
 
@@ -46,12 +50,14 @@ pub(crate) fn follow(
         return Ok(None);
     };
     let mut next = request.clone();
-    next.url = std::str::from_utf8(location.as_bytes())
+    next.to = std::str::from_utf8(location.as_bytes())
         .ok()
-        .and_then(|location| request.url.join(location).ok())
+        .and_then(|location| request.to.url().join(location).ok())
         .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .and_then(|url| Address::new(url).ok())
+        .map(Arc::new)
         .ok_or_else(|| HttpError::Location {
-            from: Shown::from(&request.url),
+            from: Shown::from(request.to.url()),
         })?;
     if !keeps_body {
         if next.method != Method::HEAD {
@@ -61,7 +67,7 @@ pub(crate) fn follow(
         next.headers.remove(CONTENT_TYPE);
         next.headers.remove(CONTENT_ENCODING);
     }
-    if !is_same_domain(origin, &next.url) {
+    if !is_same_domain(origin, next.to.url()) {
         withhold(&mut next.headers);
     }
     Ok(Some(next))
@@ -87,7 +93,7 @@ fn withhold(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use hyper::header::HeaderValue;
 
     use super::*;
 
@@ -110,7 +116,7 @@ mod tests {
         Outgoing {
             body: (method == Method::POST || method == Method::PUT).then(|| "body".into()),
             method,
-            url: url("http://example.com/a/b?c"),
+            to: Arc::new(Address::new(url("http://example.com/a/b?c")).unwrap()),
             headers: headers.into_iter().collect(),
         }
     }
@@ -170,7 +176,7 @@ mod tests {
             ("https://other:1/", "https://other:1/"),
         ] {
             let next = redirect(&request(Method::GET), 302, location).unwrap();
-            assert_eq!(next.url.as_str(), leads_to, "{location}");
+            assert_eq!(next.to.url().as_str(), leads_to, "{location}");
         }
         assert!(redirect(&request(Method::GET), 302, "").is_none());
     }
@@ -189,7 +195,7 @@ mod tests {
             )];
             let headers: HeaderMap = headers.into_iter().collect();
             let request = request(Method::GET);
-            let followed = follow(&request, &request.url, StatusCode::FOUND, &headers);
+            let followed = follow(&request, request.to.url(), StatusCode::FOUND, &headers);
             match location {
                 // Any text is a path.
                 "\u{fffd}" => assert!(followed.is_ok()),

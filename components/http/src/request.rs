@@ -1,13 +1,16 @@
 //! From a call to the HTTP request that goes out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bindery_contract::settings::SettingsError;
 use bindery_contract::{Invocation, Metadata};
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Url};
+use hyper::Method;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
 
+use crate::address::Address;
 use crate::error::HttpError;
 use crate::settings::HttpSettings;
 
@@ -22,7 +25,7 @@ const TRACE: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 #[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
-    pub(crate) url: Url,
+    pub(crate) to: Arc<Address>,
     pub(crate) headers: HeaderMap,
     /// `None` for the methods that have no body.
     pub(crate) body: Option<Bytes>,
@@ -31,7 +34,7 @@ pub(crate) struct Outgoing {
 /// Where a component's requests go, and what all of them carry.
 pub(crate) struct Target {
     component: String,
-    url: Url,
+    base: Arc<Address>,
     token: Option<(HeaderName, HeaderValue)>,
     trace_overridden: AtomicBool,
 }
@@ -40,7 +43,7 @@ impl Target {
     pub(crate) fn new(component: &str, settings: &HttpSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             component: component.into(),
-            url: settings.base()?,
+            base: Arc::new(settings.base()?),
             token: settings.token()?,
             trace_overridden: AtomicBool::new(false),
         })
@@ -61,7 +64,7 @@ impl Target {
         };
         Ok(Outgoing {
             method,
-            url: self.url(call.metadata.get("path").unwrap_or_default())?,
+            to: self.address(call.metadata.get("path").unwrap_or_default())?,
             headers: self.headers(&call.metadata, has_body)?,
             body: has_body.then(|| call.data.clone()),
         })
@@ -69,13 +72,16 @@ impl Target {
 
     /// The base URL and a path, with exactly one slash between them. Dot segments are resolved
     /// here; the reference leaves that to the upstream.
-    fn url(&self, path: &str) -> Result<Url, HttpError> {
+    fn address(&self, path: &str) -> Result<Arc<Address>, HttpError> {
         if path.is_empty() {
-            return Ok(self.url.clone());
+            return Ok(Arc::clone(&self.base));
         }
-        let base = self.url.as_str().trim_end_matches('/');
+        let base = self.base.url().as_str().trim_end_matches('/');
         let path = path.trim_start_matches('/');
-        Url::parse(&format!("{base}/{path}")).map_err(|error| HttpError::Path(error.to_string()))
+        let url = Url::parse(&format!("{base}/{path}"));
+        let url = url.map_err(|error| HttpError::Path(error.to_string()))?;
+        let address = Address::new(url).map_err(|error| HttpError::Path(error.to_string()))?;
+        Ok(Arc::new(address))
     }
 
     fn headers(&self, metadata: &Metadata, has_body: bool) -> Result<HeaderMap, HttpError> {
@@ -172,7 +178,7 @@ mod tests {
             ("http://h/a", "@other/b", "http://h/a/@other/b"),
         ] {
             assert_eq!(
-                target(base).url(path).unwrap().as_str(),
+                target(base).address(path).unwrap().url().as_str(),
                 url,
                 "{base} + {path}"
             );
@@ -277,9 +283,11 @@ mod tests {
         #[test]
         fn no_path_leaves_the_upstream(path in "[/\\\\@:?#.%a-z0-9 \\n\\[\\]é]{0,30}") {
             let target = target("https://me:pw@h.example:444/base");
-            if let Ok(url) = target.url(&path) {
-                prop_assert_eq!(url.origin(), target.url.origin());
+            if let Ok(address) = target.address(&path) {
+                let url = address.url();
+                prop_assert_eq!(url.origin(), target.base.url().origin());
                 prop_assert_eq!((url.username(), url.password()), ("me", Some("pw")));
+                prop_assert_eq!(address.uri().authority().unwrap().as_str(), "h.example:444");
             }
         }
 

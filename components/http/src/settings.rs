@@ -2,10 +2,12 @@
 
 use bindery_contract::settings::{ByteSize, GoDuration, Secret, SettingsError, pem_or_file};
 use bindery_contract::tls::{ClientTls, TlsError};
-use reqwest::Url;
-use reqwest::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use url::Url;
+
+use crate::address::Address;
 
 /// Settings of `bindings.http`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -83,7 +85,7 @@ const KEY: &str = "MTLSClientKey";
 
 impl HttpSettings {
     /// The base URL, parsed.
-    pub(crate) fn base(&self) -> Result<Url, SettingsError> {
+    pub(crate) fn base(&self) -> Result<Address, SettingsError> {
         let problem = |what: &str| {
             let problem = format!("{what}: write it like https://api.example.com/v1");
             SettingsError::new("url", problem)
@@ -92,7 +94,7 @@ impl HttpSettings {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(problem("it is neither http nor https"));
         }
-        Ok(url)
+        Address::new(url).map_err(|error| problem(&error.to_string()))
     }
 
     /// The header with the security token, if there is one.
