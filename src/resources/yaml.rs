@@ -173,7 +173,10 @@ pub fn parse(document: &Document) -> Result<Node, YamlError> {
             .into_iter()
             .chain([error])
             .min_by_key(|error| error.at);
-        in_file(first.expect("there is at least one"))
+        in_file(at_the_tab(
+            first.expect("there is at least one"),
+            &document.text,
+        ))
     })?;
     value
         .apply_merge()
@@ -188,6 +191,23 @@ pub fn parse(document: &Document) -> Result<Node, YamlError> {
 
 fn too_deep() -> String {
     format!("the nesting is deeper than {MAX_DEPTH} levels")
+}
+
+/// A tab in the indentation is reported where the value before it begins; it is rather where it
+/// stands that is to be shown.
+fn at_the_tab(mut error: YamlError, text: &str) -> YamlError {
+    let tab = |(line, text): (usize, &str)| {
+        let indentation = text.len() - text.trim_start().len();
+        let column = text[..indentation].find('\t')? + 1;
+        let line = line + 1;
+        Some(Position { line, column })
+    };
+    if error.problem.contains("tab") {
+        let from = error.at.line.saturating_sub(1);
+        let first = text.lines().enumerate().skip(from).find_map(tab);
+        error.at = first.unwrap_or(error.at);
+    }
+    error
 }
 
 fn syntax_error(error: &serde_yaml::Error) -> YamlError {
@@ -605,6 +625,7 @@ mod tests {
     fn what_is_not_yaml_says_where() {
         let error = read("a: 1\n\tb: 2\n").unwrap_err();
         assert!(error.problem.contains("tab"), "{error}");
+        assert_eq!((error.at.line, error.at.column), (2, 1));
         let error = read("a: [1, 2\nb: 3\n").unwrap_err();
         assert!(error.at.line >= 1, "{error}");
         let error = read("a: 1\na: 2\n").unwrap_err();
