@@ -14,10 +14,10 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# By name only so far: `tests/run.sh faults fuzz sdks`.
-GROUPS_MORE=(faults fuzz sdks)
+# By name only so far: `tests/run.sh faults fuzz`.
+GROUPS_MORE=(faults fuzz)
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka scenarios release)
+GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka scenarios sdks release)
 # These wait for servers and timers most of their time, so two of them run side by side.
 SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios sdks '
 

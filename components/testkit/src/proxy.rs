@@ -32,10 +32,52 @@ pub enum Fault {
     Limit(u32),
 }
 
+/// What is done to all connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Orders {
+    /// The same to all of them, from now on.
+    Same(Fault),
+    /// To each, from its own beginning, what [`Script::by_chance`] says with this seed.
+    ByChance(u64),
+}
+
+/// What happens to one connection, step by step; nothing after the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// Each step's fault, and how long it lasts.
+    pub steps: Vec<(Fault, Duration)>,
+}
+
+impl Script {
+    /// Up to four faults with quiet moments in between; every other connection breaks at the end.
+    /// The same seed does the same to the same connection, counted from zero.
+    pub fn by_chance(seed: u64, connection: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut rng = fastrand::Rng::with_seed(rng.u64(..) ^ connection);
+        let mut steps = Vec::new();
+        for _ in 0..rng.usize(1..=4) {
+            let milliseconds = |range| Duration::from_millis(range);
+            steps.push((Fault::None, milliseconds(rng.u64(50..1500))));
+            let fault = match rng.u8(0..4) {
+                0 => Fault::Stall,
+                1 => Fault::HalfOpen,
+                2 => Fault::Slow(milliseconds(rng.u64(1..50))),
+                _ => Fault::Limit(rng.u32(2_000..200_000)),
+            };
+            steps.push((fault, milliseconds(rng.u64(50..1000))));
+        }
+        if rng.bool() {
+            let end = [Fault::Cut, Fault::Reset][rng.usize(0..2)];
+            steps.push((end, Duration::MAX));
+        }
+        Self { steps }
+    }
+}
+
 /// A running proxy. Dropping it closes everything.
 pub struct Proxy {
     address: SocketAddr,
-    fault: watch::Sender<Fault>,
+    orders: watch::Sender<Orders>,
     connections: Arc<AtomicU64>,
     _task: AbortOnDropHandle<()>,
 }
@@ -48,20 +90,20 @@ impl Proxy {
     pub async fn to(target: SocketAddr, clock: &Clock) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (fault, faults) = watch::channel(Fault::None);
+        let (orders, given) = watch::channel(Orders::Same(Fault::None));
         let connections = Arc::new(AtomicU64::new(0));
         let accepting = accept(
             listener,
             address,
             target,
-            faults,
+            given,
             Arc::clone(&connections),
             clock.clone(),
         );
         let task = AbortOnDropHandle::new(tokio::spawn(accepting));
         Ok(Self {
             address,
-            fault,
+            orders,
             connections,
             _task: task,
         })
@@ -74,7 +116,13 @@ impl Proxy {
 
     /// Does this to all connections from now on.
     pub fn set(&self, fault: Fault) {
-        self.fault.send_replace(fault);
+        self.orders.send_replace(Orders::Same(fault));
+    }
+
+    /// From now on does something of its own to each connection, also to those that are open:
+    /// what [`Script::by_chance`] says. New ones are always taken.
+    pub fn set_by_chance(&self, seed: u64) {
+        self.orders.send_replace(Orders::ByChance(seed));
     }
 
     /// How many connections were made through it.
@@ -87,16 +135,16 @@ async fn accept(
     listener: TcpListener,
     address: SocketAddr,
     target: SocketAddr,
-    mut faults: watch::Receiver<Fault>,
+    mut orders: watch::Receiver<Orders>,
     connections: Arc<AtomicU64>,
     clock: Clock,
 ) {
     let mut listener = Some(listener);
     let mut running = tokio::task::JoinSet::new();
     loop {
-        let fault = *faults.borrow_and_update();
+        let current = *orders.borrow_and_update();
         // Nobody listening is what refuses a connection; a listener could only close it.
-        if matches!(fault, Fault::Cut | Fault::Reset) {
+        if matches!(current, Orders::Same(Fault::Cut | Fault::Reset)) {
             listener = None;
         } else if listener.is_none() {
             listener = listen_again(address).ok();
@@ -108,12 +156,52 @@ async fn accept(
             }
         };
         tokio::select! {
-            changed = faults.changed() => if changed.is_err() { return },
+            changed = orders.changed() => if changed.is_err() { return },
             accepted = accepted => if let Ok((client, _)) = accepted {
-                connections.fetch_add(1, Ordering::Relaxed);
-                running.spawn(forward(client, target, faults.clone(), clock.clone()));
+                let number = connections.fetch_add(1, Ordering::Relaxed);
+                let (fault, faults) = watch::channel(Fault::None);
+                let playing = play(number, orders.clone(), fault, clock.clone());
+                let forwarding = forward(client, target, faults, clock.clone());
+                running.spawn(async move {
+                    tokio::select! {
+                        () = playing => {}
+                        () = forwarding => {}
+                    }
+                });
             },
             Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+/// Turns the orders into what is to be done to one connection now. Ends with the proxy.
+async fn play(
+    number: u64,
+    mut orders: watch::Receiver<Orders>,
+    fault: watch::Sender<Fault>,
+    clock: Clock,
+) {
+    loop {
+        let script = match *orders.borrow_and_update() {
+            Orders::Same(fault) => Script {
+                steps: vec![(fault, Duration::MAX)],
+            },
+            Orders::ByChance(seed) => Script::by_chance(seed, number),
+        };
+        let acting = async {
+            for (step, long) in script.steps {
+                fault.send_replace(step);
+                if long == Duration::MAX {
+                    return std::future::pending().await;
+                }
+                clock.sleep(long).await;
+            }
+            fault.send_replace(Fault::None);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = acting => {}
+            changed = orders.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -233,6 +321,52 @@ mod tests {
         clock
             .timeout(Duration::from_millis(300), stream.read_u8())
             .await
+    }
+
+    #[test]
+    fn chance_is_made_of_a_seed() {
+        let scripts = |seed| (0..50).map(move |number| Script::by_chance(seed, number));
+        assert!(scripts(7).eq(scripts(7)));
+        assert!(!scripts(7).eq(scripts(8)));
+        let faults: Vec<Fault> = scripts(7)
+            .flat_map(|script| script.steps)
+            .map(|(fault, _)| fault)
+            .collect();
+        for fault in [Fault::Stall, Fault::HalfOpen, Fault::Cut, Fault::Reset] {
+            assert!(faults.contains(&fault), "{fault:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_connection_has_a_script_of_its_own() {
+        let clock = Clock::system();
+        let proxy = Proxy::to(echo().await, &clock).await.unwrap();
+        let breaks = |number: &u64| {
+            let script = Script::by_chance(7, *number);
+            let last = script.steps.last().map(|(fault, _)| *fault);
+            matches!(last, Some(Fault::Cut | Fault::Reset))
+        };
+        proxy.set_by_chance(7);
+        let mut streams = Vec::new();
+        for _ in 0..6 {
+            streams.push(TcpStream::connect(proxy.address()).await.unwrap());
+        }
+        let until_broken = async |(number, mut stream): (u64, TcpStream)| {
+            let script = Script::by_chance(7, number);
+            let steps = script.steps.iter().map(|(_, long)| *long);
+            let over: Duration = steps.filter(|long| *long < Duration::MAX).sum();
+            let ended = clock.timeout(over + Duration::from_secs(1), async {
+                while stream.write_all(b"x").await.is_ok() {
+                    clock.sleep(Duration::from_millis(50)).await;
+                }
+            });
+            ended.await.map(|()| number)
+        };
+        let streams = (0u64..).zip(streams);
+        let ended = futures_util::future::join_all(streams.map(until_broken)).await;
+        let broken: Vec<u64> = ended.into_iter().flatten().collect();
+        let expected: Vec<u64> = (0..6).filter(breaks).collect();
+        assert_eq!(broken, expected);
     }
 
     #[tokio::test]

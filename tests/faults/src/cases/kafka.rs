@@ -86,7 +86,7 @@ impl Topic {
 
 /// Kills at random instants, from the start of the process to the middle of its work.
 pub(super) fn kills(scene: &mut Scene) -> Row {
-    let kills = scene.scaled(15, 1000);
+    let kills = scene.scaled(20, 1000);
     scene.tell("starting Kafka");
     let kafka = Kafka::start();
     let mut topic = Topic::create(&kafka);

@@ -11,7 +11,7 @@ use crate::scene::Scene;
 
 /// The numbered files.
 pub(super) fn log(scene: &mut Scene) -> Row {
-    let kills = scene.scaled(25, 1000);
+    let kills = scene.scaled(30, 1000);
     let mut numbers = Numbers::start(
         scene,
         Manner {

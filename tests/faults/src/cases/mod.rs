@@ -50,17 +50,17 @@ pub const ALL: &[Case] = &[
     },
     Case {
         name: "outage-kafka",
-        summary: "Kafka is stopped, cut and stalled, under an output and an input",
+        summary: "Kafka is stopped, cut, stalled and made unsteady, under an output and an input",
         run: outages::kafka,
     },
     Case {
         name: "outage-postgresql",
-        summary: "PostgreSQL is stopped, cut and stalled under an output",
+        summary: "PostgreSQL is stopped, cut, stalled and made unsteady under an output",
         run: outages::postgresql,
     },
     Case {
         name: "outage-redis",
-        summary: "Redis is stopped, cut and stalled under an output",
+        summary: "Redis is stopped, cut, stalled and made unsteady under an output",
         run: outages::redis,
     },
     Case {

@@ -1,4 +1,5 @@
-//! A server is stopped, its connections are cut, and they stall: the sidecar heals by itself.
+//! A server is stopped, its connections are cut, they stall, and chance does something else to
+//! each of them: the sidecar heals by itself.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -88,7 +89,7 @@ struct Theatre<'a> {
 }
 
 impl Theatre<'_> {
-    /// All three faults, one after the other; what was accepted in all that time. `also` is
+    /// All four faults, one after the other; what was accepted in all that time. `also` is
     /// what has to come back too.
     fn play(
         self,
@@ -115,14 +116,15 @@ impl Theatre<'_> {
             });
             row.must(well, || "it did not work before anything was broken".into());
             let mut said = Vec::new();
-            for what in ["stopped", "cut", "stalled"] {
+            for what in ["stopped", "cut", "stalled", "unsteady"] {
                 let long = if what == "stopped" { stopped } else { broken };
                 // With calls on their way.
                 scene.pass("all is well", Duration::from_secs(1));
                 match what {
                     "stopped" => server.stop(),
                     "cut" => middle.proxy.set(Fault::Cut),
-                    _ => middle.proxy.set(Fault::Stall),
+                    "stalled" => middle.proxy.set(Fault::Stall),
+                    _ => middle.proxy.set_by_chance(scene.rng.u64(..)),
                 }
                 scene.pass(what, long);
                 match what {
@@ -141,7 +143,7 @@ impl Theatre<'_> {
                 said.push(format!("{what} {:.1} s", took.as_secs_f64()));
             }
             row.done = format!(
-                "10 s stopped, 4 s cut and stalled; back after: {}",
+                "10 s stopped, 4 s cut, stalled and unsteady; back after: {}",
                 said.join(", ")
             );
             if scene.is_full {

@@ -26,7 +26,7 @@ const HAPPENINGS: [&str; 8] = [
 
 /// Two minutes, or an hour.
 pub(super) fn soak(scene: &mut Scene) -> Row {
-    let long = scene.scaled(Duration::from_secs(75), Duration::from_secs(3600));
+    let long = scene.scaled(Duration::from_secs(120), Duration::from_secs(3600));
     let root = scene.folder().join("files").display().to_string();
     scene.component("files", "bindings.localstorage", &[("rootPath", &root)], "");
     scene.component("killer", "bindings.faults.killer", &[], "");
