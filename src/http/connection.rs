@@ -37,7 +37,7 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What every connection of HTTP/2 begins with; this much of it is no request of HTTP/1.
 const PREFACE: &[u8; 12] = b"PRI * HTTP/2";
 
-/// How long after the last connection came to rest its memory is given back. Allocators keep for a
+/// How long after the last connection came to rest or ended its memory is given back. Allocators keep for a
 /// second what was freed.
 const GIVE_BACK_AFTER: Duration = Duration::from_secs(3);
 /// An allocator asks the system for as much as this alone, and looks then what it has to give back.
@@ -107,12 +107,13 @@ where
             let http = Rc::new(making.await?);
             let resting = Rc::new(Resting::default());
             Ok(fn_service(move |connection| {
-                serve(
-                    connection,
-                    Rc::clone(&http),
-                    Rc::clone(&resting),
-                    config.clone(),
-                )
+                let (http, resting) = (Rc::clone(&http), Rc::clone(&resting));
+                let config = config.clone();
+                async move {
+                    let served = serve(connection, http, &resting, &config).await;
+                    resting.one_more(&config.clock);
+                    served
+                }
             }))
         }
     })
@@ -122,8 +123,8 @@ where
 async fn serve<H>(
     connection: TcpStream,
     http: H,
-    resting: Rc<Resting>,
-    config: ConnectionConfig,
+    resting: &Rc<Resting>,
+    config: &ConnectionConfig,
 ) -> Result<(), DispatchError>
 where
     H: Service<(Socket, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>,
@@ -156,7 +157,7 @@ where
     Ok(())
 }
 
-/// The connections of a worker that came to rest.
+/// The connections of a worker that came to rest or to their end.
 #[derive(Default)]
 struct Resting {
     so_far: Cell<usize>,
@@ -164,7 +165,7 @@ struct Resting {
 }
 
 impl Resting {
-    /// One more came to rest. When no other follows for a while, their memory is given back.
+    /// One more rests or has ended. When no other follows for a while, their memory is given back.
     fn one_more(self: &Rc<Self>, clock: &Clock) {
         self.so_far.set(self.so_far.get().wrapping_add(1));
         if self.is_watched.replace(true) {
@@ -257,7 +258,9 @@ mod tests {
         let http = fn_service(move |(socket, _, _): (Socket, Protocol, _)| {
             dispatchers.clone().dispatch(socket)
         });
-        tokio::task::spawn_local(serve(connection, http, Rc::default(), config));
+        tokio::task::spawn_local(
+            async move { serve(connection, http, &Rc::default(), &config).await },
+        );
         client.unwrap()
     }
 

@@ -130,6 +130,8 @@ fn component(scene: &Scene, brokers: &str) {
 /// A last run without faults takes what is left and stops as its user stops it.
 fn finish(scene: &mut Scene, topic: &Topic, app: &App, row: &mut Row) {
     let sidecar = scene.sidecar(Program::Bindery, Some(app));
+    // There may be nothing left to wait for, and a process that has hardly begun has no manners.
+    scene.until("starting", Duration::from_secs(20), || sidecar.is_ready());
     let given = topic.given.values().sum::<u64>();
     let nobody = HashSet::new();
     let left = |upto: &BTreeMap<String, u64>| {
