@@ -1,15 +1,22 @@
 //! Requests of commands to a running sidecar.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bindery_contract::{Cause, Chain, Clock};
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::Value;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::find::Place;
+use crate::http::Stream;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,13 +42,12 @@ impl Answer {
     }
 }
 
-/// Asks the sidecar on a port of this machine; with the token of the environment, if there is
-/// one.
+/// Asks the sidecar at a place; with the token of the environment, if there is one.
 ///
 /// # Errors
 /// Why there is no answer, and what to do about it.
 pub(super) async fn ask(
-    port: u16,
+    place: &Place,
     method: Method,
     path: &str,
     body: impl Into<Bytes>,
@@ -50,15 +56,23 @@ pub(super) async fn ask(
     let asking = async {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("http://127.0.0.1:{port}{path}"))
+            .uri(path)
+            .header(HOST, "localhost")
             .body(body)?;
         let token = std::env::var("DAPR_API_TOKEN").unwrap_or_default();
         if !token.is_empty() {
             let headers = request.headers_mut();
             headers.insert("dapr-api-token", token.parse()?);
         }
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let (head, body) = client.request(request).await?.into_parts();
+        let stream: Stream = match place {
+            Place::Port(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, *port))
+                .await?
+                .into(),
+            Place::Socket(file) => UnixStream::connect(file).await?.into(),
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let _driven = AbortOnDropHandle::new(tokio::spawn(connection));
+        let (head, body) = sender.send_request(request).await?.into_parts();
         Ok::<_, Cause>(Answer {
             status: head.status,
             headers: head.headers,
@@ -71,7 +85,7 @@ pub(super) async fn ask(
         None => format!("no answer within {} s", PATIENCE.as_secs()),
     };
     Err(format!(
-        "the sidecar on port {port} cannot be called: {cause}. Is it running? --app-id, \
+        "the sidecar on {place} cannot be called: {cause}. Is it running? --app-id, \
          --dapr-http-port or DAPR_HTTP_PORT say which one"
     ))
 }

@@ -1,7 +1,10 @@
 //! Which sidecar a command is for.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use super::flags::socket_file;
 
 /// Which sidecar a command is for: by its port, by the app's id, or by the environment.
 #[derive(clap::Args, Debug)]
@@ -12,41 +15,71 @@ pub(super) struct SidecarAt {
     /// The port of its HTTP API [default: `DAPR_HTTP_PORT`, else 3500].
     #[arg(long, value_name = "PORT")]
     dapr_http_port: Option<u16>,
+    /// The folder of its unix domain socket, where --app-id alone does not find it.
+    #[arg(long, value_name = "DIR", requires = "app_id")]
+    unix_domain_socket: Option<PathBuf>,
+}
+
+/// Where a sidecar can be called.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On a port of this machine.
+    Port(u16),
+    /// On a unix domain socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Socket(path) => write!(f, "socket {}", path.display()),
+        }
+    }
 }
 
 impl SidecarAt {
-    /// The port of its HTTP API.
+    /// Where its HTTP API is.
     ///
     /// # Errors
     /// When the app's sidecar does not run here, or the environment holds no port.
-    pub(super) fn port(&self) -> Result<u16, String> {
+    pub(super) fn place(&self) -> Result<Place, String> {
         if let Some(port) = self.dapr_http_port {
-            return Ok(port);
+            return Ok(Place::Port(port));
         }
         if let Some(app_id) = &self.app_id {
-            return port_of(app_id)
+            if let Some(folder) = &self.unix_domain_socket {
+                return Ok(Place::Socket(socket_file(folder, app_id, "http")));
+            }
+            return place_of(app_id)
                 .ok_or_else(|| format!("no sidecar of the app {app_id:?} runs on this machine"));
         }
         match std::env::var("DAPR_HTTP_PORT") {
             Ok(port) => port
                 .parse()
+                .map(Place::Port)
                 .map_err(|_| format!("DAPR_HTTP_PORT is {port:?}, which is no port")),
-            Err(_) => Ok(3500),
+            Err(_) => Ok(Place::Port(3500)),
         }
     }
 }
 
-/// The port of an app's sidecar, from the command lines of the processes that run here: what the
+/// Where an app's sidecar is, from the command lines of the processes that run here: what the
 /// sidecar was told, it is found by.
-fn port_of(app_id: &str) -> Option<u16> {
-    command_lines()
-        .iter()
-        .find_map(|words| port_in(words, app_id))
+fn place_of(app_id: &str) -> Option<Place> {
+    processes().iter().find_map(|process| process.place(app_id))
 }
 
-/// The words of the command line of every process: from `/proc`, or where there is none, from
-/// `ps`.
-fn command_lines() -> Vec<Vec<String>> {
+/// A process that runs here.
+struct Process {
+    /// Its command line.
+    words: Vec<String>,
+    /// Its working folder, where the system tells.
+    folder: Option<PathBuf>,
+}
+
+/// Every process: from `/proc`, or where there is none, from `ps`.
+fn processes() -> Vec<Process> {
     let words = |line: &[u8], between: u8| {
         let words = line.split(|byte| *byte == between);
         words
@@ -54,32 +87,48 @@ fn command_lines() -> Vec<Vec<String>> {
             .collect()
     };
     if let Ok(processes) = std::fs::read_dir("/proc") {
-        return processes
-            .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-            .map(|line| words(&line, 0))
-            .collect();
+        let paths = processes.filter_map(|entry| Some(entry.ok()?.path()));
+        let processes = paths.filter_map(|path| {
+            Some(Process {
+                words: words(&std::fs::read(path.join("cmdline")).ok()?, 0),
+                folder: std::fs::read_link(path.join("cwd")).ok(),
+            })
+        });
+        return processes.collect();
     }
     let output = Command::new("ps").args(["-axww", "-o", "args="]).output();
     let lines = output.map_or_else(|_| Vec::new(), |output| output.stdout);
     lines
         .split(|byte| *byte == b'\n')
-        .map(|line| words(line, b' '))
+        .map(|line| Process {
+            words: words(line, b' '),
+            folder: None,
+        })
         .collect()
 }
 
-fn port_in(words: &[String], app_id: &str) -> Option<u16> {
-    let program = Path::new(words.first()?).file_name()?.to_str()?;
-    let is_ours = matches!(program, "bindery" | "daprd");
-    let is_sidecar = is_ours
-        && words
-            .get(1)
-            .is_some_and(|word| word.starts_with('-') || word == "run");
-    if !is_sidecar || flag(words, "app-id")? != app_id {
-        return None;
-    }
-    match flag(words, "dapr-http-port") {
-        Some(port) => port.parse().ok(),
-        None => Some(3500),
+impl Process {
+    /// Where it can be called, if it is the sidecar of this app.
+    fn place(&self, app_id: &str) -> Option<Place> {
+        let words = &self.words;
+        let program = Path::new(words.first()?).file_name()?.to_str()?;
+        let is_ours = matches!(program, "bindery" | "daprd");
+        let is_sidecar = is_ours
+            && words
+                .get(1)
+                .is_some_and(|word| word.starts_with('-') || word == "run");
+        if !is_sidecar || flag(words, "app-id")? != app_id {
+            return None;
+        }
+        let socket = flag(words, "unix-domain-socket").filter(|folder| !folder.is_empty());
+        if let Some(folder) = socket {
+            let folder = self.folder.clone().unwrap_or_default().join(folder);
+            return Some(Place::Socket(socket_file(&folder, app_id, "http")));
+        }
+        match flag(words, "dapr-http-port") {
+            Some(port) => port.parse().ok().map(Place::Port),
+            None => Some(Place::Port(3500)),
+        }
     }
 }
 
@@ -106,9 +155,12 @@ fn flag<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn port(line: &str) -> Option<u16> {
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        port_in(&words, "orders")
+    fn place(line: &str) -> Option<Place> {
+        let process = Process {
+            words: line.split(' ').map(str::to_owned).collect(),
+            folder: Some("/home/shop".into()),
+        };
+        process.place("orders")
     }
 
     #[test]
@@ -126,7 +178,18 @@ mod tests {
             ("vim --app-id orders", None),
             ("daprd --app-id orders2", None),
         ] {
-            assert_eq!(port(line), found, "{line}");
+            assert_eq!(place(line), found.map(Place::Port), "{line}");
+        }
+    }
+
+    #[test]
+    fn one_on_a_socket_is_found_from_its_own_folder() {
+        for (folder, file) in [
+            ("/run", "/run/dapr-orders-http.socket"),
+            ("run", "/home/shop/run/dapr-orders-http.socket"),
+        ] {
+            let line = format!("daprd --app-id orders --unix-domain-socket {folder}");
+            assert_eq!(place(&line), Some(Place::Socket(file.into())));
         }
     }
 }

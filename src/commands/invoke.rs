@@ -46,8 +46,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Calls, and prints the answer: the data on standard output, the metadata on standard error.
 pub(super) fn run(arguments: &InvokeArgs) -> ExitCode {
-    let port = match arguments.sidecar.port() {
-        Ok(port) => port,
+    let place = match arguments.sidecar.place() {
+        Ok(place) => place,
         Err(problem) => return wrong(&problem),
     };
     let data = match arguments.data.as_deref().map(read_data).transpose() {
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &InvokeArgs) -> ExitCode {
         body.push('}');
     }
     let path = format!("/v1.0/bindings/{}", client::encoded(&arguments.name));
-    let asking = client::ask(port, Method::POST, &path, body);
+    let asking = client::ask(&place, Method::POST, &path, body);
     match actix_rt::System::new().block_on(asking) {
         Ok(answer) => show(&answer),
         Err(problem) => {

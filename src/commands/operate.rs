@@ -60,8 +60,8 @@ pub(super) struct RestartArgs {
 
 /// Does it, and says nothing when it was done.
 pub(super) fn run(operation: &str, binding: &BindingAt) -> ExitCode {
-    let port = match binding.sidecar.port() {
-        Ok(port) => port,
+    let place = match binding.sidecar.place() {
+        Ok(place) => place,
         Err(problem) => {
             eprintln!("error: {problem}");
             return ExitCode::from(2);
@@ -71,7 +71,7 @@ pub(super) fn run(operation: &str, binding: &BindingAt) -> ExitCode {
     let side = binding.side.as_ref();
     let query = side.map_or_else(String::new, |side| format!("?side={side}"));
     let path = format!("/v1.0-alpha1/bindings/{name}/{operation}{query}");
-    let asking = client::ask(port, Method::POST, &path, "");
+    let asking = client::ask(&place, Method::POST, &path, "");
     let problem = match actix_rt::System::new().block_on(asking) {
         Ok(answer) if answer.status.is_success() => return ExitCode::SUCCESS,
         Ok(answer) => answer.problem(),

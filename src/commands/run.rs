@@ -144,17 +144,22 @@ fn start_app(sidecar: &Sidecar, flags: &SidecarFlags, command: &[String]) -> std
 
 /// What the app finds in its environment, as Dapr's CLI sets it.
 fn environment(sidecar: &Sidecar, flags: &SidecarFlags) -> Vec<(&'static str, String)> {
-    let port_of = |addresses: &[std::net::SocketAddr]| {
-        let port = addresses.first().map_or(0, std::net::SocketAddr::port);
-        port.to_string()
-    };
     let mut environment = vec![
         ("APP_ID", flags.app_id.clone()),
         ("APP_CHANNEL_ADDRESS", flags.app_channel_address.clone()),
         ("APP_PROTOCOL", flags.app_protocol.to_ascii_lowercase()),
-        ("DAPR_HTTP_PORT", port_of(sidecar.http_addresses())),
-        ("DAPR_GRPC_PORT", port_of(sidecar.grpc_addresses())),
     ];
+    for (name, addresses) in [
+        ("DAPR_HTTP_PORT", sidecar.http_addresses()),
+        ("DAPR_GRPC_PORT", sidecar.grpc_addresses()),
+    ] {
+        let ports = addresses.iter().map(|address| address.port().to_string());
+        environment.extend(ports.take(1).map(|port| (name, port)));
+    }
+    if let Some(file) = flags.socket("grpc") {
+        let file = std::path::absolute(&file).unwrap_or(file);
+        environment.push(("DAPR_GRPC_ENDPOINT", format!("unix://{}", file.display())));
+    }
     if let Some(app_port) = flags.app_port.positive() {
         environment.push(("APP_PORT", app_port.to_string()));
     }

@@ -1,15 +1,16 @@
 //! The sidecar on its own: what `daprd` is.
 
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bindery_contract::Clock;
 use bindery_contract::settings::GoDuration;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use http::Method;
 
+use super::client;
+use super::find::Place;
 use super::flags::{self, SidecarFlags};
 use super::signals::{Came, Signals};
 use crate::http::DAPR_VERSION;
@@ -74,7 +75,10 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.wait {
-        return wait_for_sidecar(cli.flags.dapr_http_port.positive().unwrap_or(3500));
+        return wait_for_sidecar(&match cli.flags.socket("http") {
+            Some(file) => Place::Socket(file),
+            None => Place::Port(cli.flags.dapr_http_port.positive().unwrap_or(3500)),
+        });
     }
     for (flag, instead) in flags::deprecated(&matches) {
         eprintln!("Flag --{flag} has been deprecated, {instead}");
@@ -122,24 +126,18 @@ fn prepare(flags: &SidecarFlags) -> Result<(Builder, Option<Duration>), ExitCode
 }
 
 /// `--wait`: asks until the answer is 204. The exit code is 0 even when it never is.
-fn wait_for_sidecar(port: u16) -> ExitCode {
+fn wait_for_sidecar(place: &Place) -> ExitCode {
     let clock = Clock::system();
-    let is_up = || -> Option<bool> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-        let head = "GET /v1.0/healthz/outbound HTTP/1.1\r\nHost: localhost\r\n\
-                    Connection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).ok()?;
-        let mut line = [0; 12];
-        stream.read_exact(&mut line).ok()?;
-        Some(line.ends_with(b" 204"))
+    let is_up = async || {
+        let asking = client::ask(place, Method::GET, "/v1.0/healthz/outbound", "");
+        let answer = clock.timeout(Duration::from_secs(1), asking).await;
+        answer.is_some_and(|answer| answer.is_ok_and(|answer| answer.status == 204))
     };
-    actix_rt::System::new().block_on(async {
-        let deadline = clock.now() + WAIT;
-        while is_up() != Some(true) && clock.now() < deadline {
+    actix_rt::System::new().block_on(clock.timeout(WAIT, async {
+        while !is_up().await {
             clock.sleep(Duration::from_millis(100)).await;
         }
-    });
+    }));
     ExitCode::SUCCESS
 }
 

@@ -10,6 +10,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::find::Place;
 use super::{client, find};
 
 /// Arguments of `bindery status`.
@@ -87,8 +88,8 @@ struct Counts {
 
 /// Prints the table, once or again and again.
 pub(super) fn run(arguments: &StatusArgs) -> ExitCode {
-    let port = match arguments.sidecar.port() {
-        Ok(port) => port,
+    let place = match arguments.sidecar.place() {
+        Ok(place) => place,
         Err(problem) => return fail(&problem, 2),
     };
     let refreshes = !arguments.once && std::io::stdout().is_terminal();
@@ -96,7 +97,7 @@ pub(super) fn run(arguments: &StatusArgs) -> ExitCode {
         let clock = Clock::system();
         let mut before = None;
         loop {
-            let bindings = match ask(port, arguments.name.as_deref()).await {
+            let bindings = match ask(&place, arguments.name.as_deref()).await {
                 Ok(bindings) => bindings,
                 Err(problem) => return fail(&problem, 1),
             };
@@ -124,12 +125,12 @@ fn fail(problem: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn ask(port: u16, name: Option<&str>) -> Result<Vec<Binding>, String> {
+async fn ask(place: &Place, name: Option<&str>) -> Result<Vec<Binding>, String> {
     let path = match name {
         Some(name) => format!("/v1.0-alpha1/bindings/{}", client::encoded(name)),
         None => "/v1.0-alpha1/bindings".to_owned(),
     };
-    let answer = client::ask(port, Method::GET, &path, "").await?;
+    let answer = client::ask(place, Method::GET, &path, "").await?;
     if !answer.status.is_success() {
         return Err(answer.problem());
     }
@@ -137,9 +138,7 @@ async fn ask(port: u16, name: Option<&str>) -> Result<Vec<Binding>, String> {
         Some(_) => serde_json::from_slice(&answer.data).map(|one| vec![one]),
         None => serde_json::from_slice(&answer.data),
     };
-    read.map_err(|error| {
-        format!("what answers on port {port} is no sidecar of this version: {error}")
-    })
+    read.map_err(|error| format!("what answers on {place} is no sidecar of this version: {error}"))
 }
 
 fn counts(bindings: &[Binding], at: Timestamp) -> Counts {

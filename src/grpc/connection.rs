@@ -12,13 +12,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::door::Door;
 use super::prompt::Prompt;
+use crate::http::Stream;
 
 /// How long a client may take to begin speaking HTTP/2.
 const PREFACE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its client leaves, is idle for too long, or the server stops.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     door: Arc<Door>,
     stopping: CancellationToken,
     clock: Clock,
@@ -46,8 +46,7 @@ pub(super) async fn serve(
         door,
         calls: Arc::clone(&calls),
     };
-    // Small answers must not wait for a full packet.
-    let _ = stream.set_nodelay(true);
+    stream.set_nodelay();
     let stream = TokioIo::new(Prompt::new(stream, PREFACE, &clock));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -1,6 +1,5 @@
 //! Ports, and the dealing of their connections to the workers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,13 +7,13 @@ use std::time::Duration;
 use actix_rt::ArbiterHandle;
 use bindery_actors::Core;
 use bindery_contract::Clock;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::connection;
 use super::door::Door;
-use crate::http::Listener;
+use crate::http::{Address, Listener, Socket, SocketFile, Stream};
 
 /// How long nothing is accepted after accepting has failed: most likely all file handles are in
 /// use, and asking at once again would only burn the processor.
@@ -27,6 +26,8 @@ pub(crate) struct Server {
     acceptors: Vec<AbortOnDropHandle<()>>,
     stopping: CancellationToken,
     connections: TaskTracker,
+    /// Removed with this.
+    _files: Vec<SocketFile>,
 }
 
 /// Serves on the listeners. The connections are driven by the workers; the current thread only
@@ -47,16 +48,18 @@ pub(crate) fn start(
         stopping: stopping.clone(),
         connections: connections.clone(),
     });
-    let mut acceptors = Vec::new();
-    for Listener { socket, address } in listeners {
-        let socket = TcpListener::from_std(socket)?;
-        let accepting = accept(socket, address, Arc::clone(&dealer));
+    let (mut acceptors, mut files) = (Vec::new(), Vec::new());
+    for listener in listeners {
+        let socket = Acceptor::of(listener.socket)?;
+        let accepting = accept(socket, listener.address, Arc::clone(&dealer));
         acceptors.push(AbortOnDropHandle::new(tokio::spawn(accepting)));
+        files.extend(listener.file);
     }
     Ok(Server {
         acceptors,
         stopping,
         connections,
+        _files: files,
     })
 }
 
@@ -72,10 +75,32 @@ impl Server {
     }
 }
 
-async fn accept(socket: TcpListener, address: SocketAddr, dealer: Arc<Dealer>) {
+/// A listener that this thread's poller knows.
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    fn of(socket: Socket) -> std::io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Socket::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> std::io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(socket) => socket.accept().await?.0.into(),
+            Self::Unix(socket) => socket.accept().await?.0.into(),
+        })
+    }
+}
+
+async fn accept(socket: Acceptor, address: Address, dealer: Arc<Dealer>) {
     loop {
         match socket.accept().await {
-            Ok((stream, _)) => dealer.deal(stream).await,
+            Ok(stream) => dealer.deal(stream).await,
             Err(error) => {
                 tracing::warn!(
                     target: "dapr.runtime.grpc",
@@ -98,17 +123,16 @@ struct Dealer {
 }
 
 impl Dealer {
-    async fn deal(&self, stream: TcpStream) {
+    async fn deal(&self, stream: Stream) {
         let (arbiter, load) = self.least_loaded().await;
-        let Ok(stream) = stream.into_std() else {
+        let Ok(stream) = stream.leave() else {
             return;
         };
         let place = Place::take(load);
         let door = Arc::clone(&self.door);
         let (stopping, clock): (_, Clock) = (self.stopping.clone(), self.core.clock().clone());
         let serving = self.connections.track_future(async move {
-            // Known to this thread's poller from here on.
-            if let Ok(stream) = TcpStream::from_std(stream) {
+            if let Ok(stream) = stream.arrive() {
                 connection::serve(stream, door, stopping, clock).await;
             }
             drop(place);

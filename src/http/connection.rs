@@ -23,9 +23,9 @@ use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use bindery_contract::Clock;
-use tokio::net::TcpStream;
 
 use super::ledger::{Answering, Ledger, Socket};
+use super::stream::Stream;
 
 /// How often a connection is asked whether it was used: one that was not for this long, and not
 /// for twice this long at most, loses its dispatcher.
@@ -55,11 +55,12 @@ pub(super) struct ConnectionConfig {
 }
 
 /// What serves connections with an app.
-pub(super) fn served_by<A, S, B>(
+pub(super) fn served_by<C, A, S, B>(
     app: A,
     config: ConnectionConfig,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
+) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
+    C: Into<Stream> + 'static,
     A: IntoServiceFactory<S, Request>,
     S: ServiceFactory<
             Request,
@@ -106,11 +107,11 @@ where
         async move {
             let http = Rc::new(making.await?);
             let resting = Rc::new(Resting::default());
-            Ok(fn_service(move |connection| {
+            Ok(fn_service(move |connection: C| {
                 let (http, resting) = (Rc::clone(&http), Rc::clone(&resting));
                 let config = config.clone();
                 async move {
-                    let served = serve(connection, http, &resting, &config).await;
+                    let served = serve(connection.into(), http, &resting, &config).await;
                     resting.one_more(&config.clock);
                     served
                 }
@@ -121,7 +122,7 @@ where
 
 /// Serves a connection to its end.
 async fn serve<H>(
-    connection: TcpStream,
+    connection: Stream,
     http: H,
     resting: &Rc<Resting>,
     config: &ConnectionConfig,
@@ -129,7 +130,7 @@ async fn serve<H>(
 where
     H: Service<(Socket, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>,
 {
-    let peer = connection.peer_addr().ok();
+    let peer = connection.peer();
     let (ledger, protocol) = if config.h2c && begins_http2(&connection).await? {
         (Ledger::lost(connection), Protocol::Http2)
     } else {
@@ -189,7 +190,7 @@ fn give_back() {
     drop(black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
-async fn begins_http2(connection: &TcpStream) -> Result<bool, DispatchError> {
+async fn begins_http2(connection: &Stream) -> Result<bool, DispatchError> {
     let mut start = [0; PREFACE.len()];
     connection.peek(&mut start).await?;
     Ok(&start == PREFACE)
@@ -211,7 +212,7 @@ mod tests {
 
     use actix_server::Server;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -258,9 +259,9 @@ mod tests {
         let http = fn_service(move |(socket, _, _): (Socket, Protocol, _)| {
             dispatchers.clone().dispatch(socket)
         });
-        tokio::task::spawn_local(
-            async move { serve(connection, http, &Rc::default(), &config).await },
-        );
+        tokio::task::spawn_local(async move {
+            serve(connection.into(), http, &Rc::default(), &config).await
+        });
         client.unwrap()
     }
 

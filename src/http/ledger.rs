@@ -16,13 +16,14 @@ use actix_http::{HttpMessage as _, Request};
 use actix_web::web::Bytes;
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::stream::Stream;
 
 /// The books of one connection, shared by all who handle it on its thread.
 #[derive(Default)]
 pub(super) struct Ledger {
     /// The connection, while no dispatcher has it.
-    at_rest: Cell<Option<TcpStream>>,
+    at_rest: Cell<Option<Stream>>,
     /// Bytes read, less those of requests that have begun. Below zero while a body is under way.
     surplus: Cell<isize>,
     /// How long the head is that was read last and belongs to no request yet.
@@ -41,26 +42,26 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// For a connection that nobody has read from.
-    pub(super) fn new(connection: TcpStream) -> Rc<Self> {
+    pub(super) fn new(connection: Stream) -> Rc<Self> {
         let ledger = Self::default();
         ledger.rest(connection);
         Rc::new(ledger)
     }
 
     /// For one whose bytes are not those of HTTP/1: it is never found to be idle.
-    pub(super) fn lost(connection: TcpStream) -> Rc<Self> {
+    pub(super) fn lost(connection: Stream) -> Rc<Self> {
         let ledger = Self::new(connection);
         ledger.is_lost.set(true);
         ledger
     }
 
     /// The connection, if no dispatcher has it.
-    pub(super) fn take(&self) -> Option<TcpStream> {
+    pub(super) fn take(&self) -> Option<Stream> {
         self.at_rest.take()
     }
 
     /// Keeps the connection until a dispatcher is there for it.
-    pub(super) fn rest(&self, connection: TcpStream) {
+    pub(super) fn rest(&self, connection: Stream) {
         self.has_served.set(false);
         self.at_rest.set(Some(connection));
     }
@@ -143,7 +144,7 @@ impl MessageBody for Answering {
 /// A connection in the hands of a dispatcher. When that is dropped, it comes to rest.
 pub(super) struct Socket {
     /// There until this is dropped.
-    connection: Option<TcpStream>,
+    connection: Option<Stream>,
     pub(super) ledger: Rc<Ledger>,
 }
 
@@ -156,7 +157,7 @@ impl Socket {
         })
     }
 
-    fn connection(&mut self) -> Pin<&mut TcpStream> {
+    fn connection(&mut self) -> Pin<&mut Stream> {
         Pin::new(self.connection.as_mut().expect("it is there until the end"))
     }
 

@@ -1,97 +1,19 @@
-//! Ports and servers.
+//! The servers of the API.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_server::{Server, ServerHandle};
+use actix_service::ServiceFactory;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, web};
-use bindery_contract::Clock;
 
 use super::api::{Api, serve};
 use super::connection::{ConnectionConfig, served_by};
-
-/// How long binding a port is tried (runtime §6.3).
-const BIND_FOR: Duration = Duration::from_secs(10);
-
-/// A port that is ours.
-pub struct Listener {
-    /// Where.
-    pub address: SocketAddr,
-    pub(crate) socket: TcpListener,
-}
-
-/// Binds `port` on all `addresses`; none means loopback, of both address families. Each is tried
-/// for ten seconds; it is enough when one of them works.
-///
-/// # Errors
-/// When none works.
-pub async fn bind(addresses: &[IpAddr], port: u16, clock: &Clock) -> io::Result<Vec<Listener>> {
-    let loopback = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
-    let (addresses, optional) = if addresses.is_empty() {
-        (&loopback[..], true)
-    } else {
-        (addresses, false)
-    };
-    let mut listeners: Vec<Listener> = Vec::new();
-    let mut failure = None;
-    for address in addresses {
-        // With port 0 the system chooses once, and all addresses share that choice.
-        let port = listeners.first().map_or(port, |first| first.address.port());
-        let wanted = SocketAddr::new(*address, port);
-        // A machine without the second loopback is no reason to wait.
-        let patience = if optional && !listeners.is_empty() {
-            Duration::ZERO
-        } else {
-            BIND_FOR
-        };
-        match bind_one(wanted, patience, clock).await {
-            Ok(listener) => listeners.push(listener),
-            Err(error) => failure = Some(error),
-        }
-    }
-    match failure {
-        Some(error) if listeners.is_empty() => Err(error),
-        _ => Ok(listeners),
-    }
-}
-
-async fn bind_one(wanted: SocketAddr, patience: Duration, clock: &Clock) -> io::Result<Listener> {
-    let deadline = clock.now() + patience;
-    loop {
-        match listen(wanted) {
-            Ok(socket) => {
-                return Ok(Listener {
-                    address: socket.local_addr()?,
-                    socket,
-                });
-            }
-            Err(error) if clock.now() >= deadline => {
-                return Err(io::Error::new(error.kind(), format!("{wanted}: {error}")));
-            }
-            Err(_) => clock.sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-    // So that a restart does not wait for connections of the last run to be forgotten.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(2048)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
+use super::listen::{Listener, Socket, SocketFile};
+use super::stream::Stream;
 
 /// How the servers run.
 #[derive(Clone, Debug)]
@@ -107,6 +29,8 @@ pub struct ServerConfig {
 /// The servers of the API.
 pub struct Servers {
     handle: ServerHandle,
+    /// Removed with this.
+    _files: Vec<SocketFile>,
 }
 
 /// Serves the API on the listeners. Every worker thread becomes a worker of the actors too.
@@ -127,15 +51,19 @@ pub fn start(
         clock: api.core().clock().clone(),
         stopping: server.graceful_shutdown_signal(),
     };
-    for Listener { address, socket } in listeners {
+    let mut files = Vec::new();
+    for listener in listeners {
         let (api, connections) = (Arc::clone(&api), connections.clone());
-        server = server.listen(address.to_string(), socket, move || {
-            api.core().work_here();
-            let app = App::new()
-                .app_data(web::Data::from(Arc::clone(&api)))
-                .default_service(web::to(serve));
-            served_by(app, connections.clone())
-        })?;
+        let name = listener.address.to_string();
+        server = match listener.socket {
+            Socket::Tcp(socket) => {
+                server.listen(name, socket, move || door(&api, connections.clone()))
+            }
+            Socket::Unix(socket) => {
+                server.listen_uds(name, socket, move || door(&api, connections.clone()))
+            }
+        }?;
+        files.extend(listener.file);
     }
     let server = server.run();
     let handle = server.handle();
@@ -144,7 +72,23 @@ pub fn start(
             tracing::error!(target: "dapr.runtime.http", "the HTTP server ended: {error}");
         }
     });
-    Ok(Servers { handle })
+    Ok(Servers {
+        handle,
+        _files: files,
+    })
+}
+
+/// What serves the connections of one worker.
+fn door<C: Into<Stream> + 'static>(
+    api: &Arc<Api>,
+    connections: ConnectionConfig,
+) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<C>
+{
+    api.core().work_here();
+    let app = App::new()
+        .app_data(web::Data::from(Arc::clone(api)))
+        .default_service(web::to(serve));
+    served_by(app, connections)
 }
 
 /// Mounts the API into a service that has an actix-web app of its own.

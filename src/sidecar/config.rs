@@ -68,6 +68,8 @@ pub struct HttpConfig {
     pub port: u16,
     /// The addresses; none means loopback.
     pub listen: Vec<IpAddr>,
+    /// A unix domain socket instead of the port.
+    pub socket: Option<PathBuf>,
     /// Whether HTTP/2 is spoken by prior knowledge too.
     pub h2c: bool,
 }
@@ -78,6 +80,7 @@ impl HttpConfig {
         Self {
             port,
             listen: Vec::new(),
+            socket: None,
             h2c: true,
         }
     }
@@ -90,6 +93,8 @@ pub struct GrpcConfig {
     pub port: u16,
     /// The addresses; none means loopback.
     pub listen: Vec<IpAddr>,
+    /// A unix domain socket instead of the port.
+    pub socket: Option<PathBuf>,
     /// `--dapr-internal-grpc-port`: where other sidecars expect an answer.
     pub internal_port: Option<u16>,
     /// The addresses of that; none means loopback.
@@ -102,6 +107,7 @@ impl GrpcConfig {
         Self {
             port,
             listen: Vec::new(),
+            socket: None,
             internal_port: None,
             internal_listen: Vec::new(),
         }

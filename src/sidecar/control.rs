@@ -22,7 +22,7 @@ use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
 use crate::app::{Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
 use crate::catalogue::Catalogue;
 use crate::http::{
-    self, Api, ApiConfig, AppConnection, AppHealth, Listener, ServerConfig, Servers,
+    self, Address, Api, ApiConfig, AppConnection, AppHealth, Listener, ServerConfig, Servers,
 };
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
 
@@ -131,9 +131,8 @@ impl Control {
         let mut resources = load(&sources, &configuration)?;
         let listeners = bind(&config, &clock).await?;
         let grpc_ports = GrpcPorts::bind(config.grpc.as_ref(), &clock).await?;
-        let grpc_addresses = grpc_ports.addresses();
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(|listener| listener.address).collect();
+        let grpc_addresses = ports(&grpc_ports.addresses());
+        let addresses = ports(&addresses(&listeners));
         let workers = worker_count(&config);
         let remote = app.as_ref().map(|app| remote_app(app, &config, &clock));
         let health = app.as_ref().and_then(|app| app.health.clone());
@@ -311,8 +310,22 @@ async fn bind(config: &Config, clock: &Clock) -> Result<Vec<Listener>, StartErro
     let Some(http) = &config.http else {
         return Ok(Vec::new());
     };
+    if let Some(path) = &http.socket {
+        return Ok(vec![http::bind_file(path).map_err(StartError::ListenFile)?]);
+    }
     let bound = http::bind(&http.listen, http.port, clock).await;
     bound.map_err(StartError::Listen)
+}
+
+/// Where listeners are.
+pub(super) fn addresses(listeners: &[Listener]) -> Vec<Address> {
+    let addresses = listeners.iter().map(|listener| listener.address.clone());
+    addresses.collect()
+}
+
+/// Those of them that are ports.
+fn ports(addresses: &[Address]) -> Vec<SocketAddr> {
+    addresses.iter().filter_map(Address::port).collect()
 }
 
 /// One for each processor of the quota, unless a number is given.
@@ -461,27 +474,33 @@ fn serve_http(
     workers: usize,
     grace: Option<Duration>,
 ) -> Result<Servers, StartError> {
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let addresses = addresses(&listeners);
     let server = ServerConfig {
         workers,
         h2c: config.h2c,
         shutdown_timeout: grace.unwrap_or(Duration::from_secs(10)),
     };
     let servers = http::start(listeners, Arc::clone(api), &server).map_err(StartError::Server)?;
-    if let Some(port) = reach(&addresses, !config.listen.is_empty()) {
+    if let Some(port) = reach(&addresses, !config.listen.is_empty(), API_FLAG) {
         tracing::info!(target: "dapr.runtime.http", "HTTP server is running on {port}");
     }
     Ok(servers)
 }
 
-/// Where an API listens, how far that reaches, and how to widen it.
-pub(super) fn reach(addresses: &[SocketAddr], chosen: bool) -> Option<String> {
-    let port = addresses.first()?.port();
+/// What opens the API to others.
+pub(super) const API_FLAG: &str = "dapr-listen-addresses";
+
+/// Where something listens, how far that reaches, and the flag that widens it.
+pub(super) fn reach(addresses: &[Address], chosen: bool, flag: &str) -> Option<String> {
+    let port = match addresses.first()? {
+        Address::Port(address) => address.port(),
+        Address::File(path) => return Some(format!("unix domain socket {}", path.display())),
+    };
     let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let reach = if chosen {
-        ""
+        String::new()
     } else {
-        " (this machine only; --dapr-listen-addresses=0.0.0.0 opens it to others)"
+        format!(" (this machine only; --{flag}=0.0.0.0 opens it to others)")
     };
     Some(format!("port {port}: {}{reach}", all.join(", ")))
 }

@@ -1,14 +1,17 @@
 //! The ports of gRPC: the app's, and the one for other sidecars.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bindery_contract::Clock;
 
 use super::StartError;
 use super::config::GrpcConfig;
+use super::control::{API_FLAG, reach};
 use crate::grpc::{self, Door, Server};
-use crate::http::{self, Api, Listener};
+use crate::http::{self, Address, Api, Listener};
+
+/// What opens the port for other sidecars to them.
+const INTERNAL_FLAG: &str = "dapr-internal-grpc-listen-address";
 
 /// Ports that are ours and not yet served.
 #[derive(Default)]
@@ -17,6 +20,7 @@ pub(super) struct GrpcPorts {
     internal: Vec<Listener>,
     /// Whether somebody has chosen the addresses.
     chosen: bool,
+    internal_chosen: bool,
 }
 
 /// The servers of both ports.
@@ -42,17 +46,23 @@ impl GrpcPorts {
                 .map_err(StartError::ListenInternalGrpc)?,
             None => Vec::new(),
         };
-        let api = http::bind(&config.listen, config.port, clock).await;
+        let api = match &config.socket {
+            Some(path) => vec![http::bind_file(path).map_err(StartError::ListenFile)?],
+            None => http::bind(&config.listen, config.port, clock)
+                .await
+                .map_err(StartError::ListenGrpc)?,
+        };
         Ok(Self {
-            api: api.map_err(StartError::ListenGrpc)?,
+            api,
             internal,
             chosen: !config.listen.is_empty(),
+            internal_chosen: !config.internal_listen.is_empty(),
         })
     }
 
     /// Where the API listens.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.api.iter().map(|listener| listener.address).collect()
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        super::control::addresses(&self.api)
     }
 
     /// Serves them.
@@ -61,7 +71,7 @@ impl GrpcPorts {
     /// When a listener cannot be used.
     pub(super) fn serve(self, api: &Arc<Api>) -> Result<GrpcServers, StartError> {
         let addresses = self.addresses();
-        let internal = self.internal.first().map(|listener| listener.address);
+        let internal = super::control::addresses(&self.internal);
         let serve = |listeners: Vec<Listener>, door: Door| {
             grpc::start(listeners, door, api.core()).map_err(StartError::Server)
         };
@@ -73,13 +83,12 @@ impl GrpcPorts {
         if !self.api.is_empty() {
             servers.push(serve(self.api, Door::of_the_app(Arc::clone(api)))?);
         }
-        if let Some(address) = internal {
+        if let Some(port) = reach(&internal, self.internal_chosen, INTERNAL_FLAG) {
             tracing::info!(
-                target: "dapr.runtime.grpc.internal",
-                "Internal gRPC server is running on port {}: {address}", address.port()
+                target: "dapr.runtime.grpc.internal", "Internal gRPC server is running on {port}"
             );
         }
-        if let Some(port) = super::control::reach(&addresses, self.chosen) {
+        if let Some(port) = reach(&addresses, self.chosen, API_FLAG) {
             tracing::info!(target: "dapr.runtime.grpc.api", "API gRPC server is running on {port}");
         }
         Ok(GrpcServers { servers })

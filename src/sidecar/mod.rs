@@ -55,6 +55,12 @@ pub enum StartError {
     /// The port for other sidecars is not to be had.
     #[error("could not listen on any endpoint for other sidecars (--dapr-internal-grpc-port): {0}")]
     ListenInternalGrpc(std::io::Error),
+    /// A unix domain socket is not to be had.
+    #[error(
+        "could not listen on the unix domain socket {0}. Is another sidecar with the same --app-id \
+         running? --unix-domain-socket names a folder that exists"
+    )]
+    ListenFile(std::io::Error),
     /// A server cannot be set up.
     #[error("the server could not be started: {0}")]
     Server(std::io::Error),
@@ -239,12 +245,14 @@ impl Sidecar {
         let _ = self.ready().wait_for(|ready| ready.inbound).await;
     }
 
-    /// Where its own HTTP API listens; nothing without [`Builder::listen`].
+    /// Where its own HTTP API listens; nothing without [`Builder::listen`], and on a unix domain
+    /// socket.
     pub fn http_addresses(&self) -> &[SocketAddr] {
         &self.shared.parts.addresses
     }
 
-    /// Where its own gRPC API listens; nothing without [`Config::grpc`].
+    /// Where its own gRPC API listens; nothing without [`Config::grpc`], and on a unix domain
+    /// socket.
     pub fn grpc_addresses(&self) -> &[SocketAddr] {
         &self.shared.parts.grpc_addresses
     }

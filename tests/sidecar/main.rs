@@ -16,6 +16,7 @@ mod resiliency;
 mod resources;
 mod secrets;
 mod servers;
+mod sockets;
 mod support;
 mod tools;
 mod whole_path;

@@ -1,6 +1,7 @@
 //! What the flags come to.
 
 use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bindery_contract::settings::{ByteSize, GoDuration};
@@ -67,6 +68,7 @@ impl SidecarFlags {
             http: Some(HttpConfig {
                 port: self.dapr_http_port.0.unwrap_or(0),
                 listen: addresses("dapr-listen-addresses", &self.dapr_listen_addresses)?,
+                socket: self.socket("http"),
                 h2c: !Env::Process
                     .non_empty("DAPR_HTTP_DISABLE_H2C")
                     .is_some_and(|value| bindery_contract::settings::truthy(&value)),
@@ -74,6 +76,7 @@ impl SidecarFlags {
             grpc: Some(GrpcConfig {
                 port: self.dapr_grpc_port.0.unwrap_or(0),
                 listen: addresses("dapr-listen-addresses", &self.dapr_listen_addresses)?,
+                socket: self.socket("grpc"),
                 internal_port: self.dapr_internal_grpc_port.positive(),
                 internal_listen: addresses(
                     "dapr-internal-grpc-listen-address",
@@ -95,6 +98,12 @@ impl SidecarFlags {
             Some(app) => builder.app(app),
             None => builder,
         })
+    }
+
+    /// The unix domain socket of an API, if it shall have one.
+    pub fn socket(&self, api: &str) -> Option<PathBuf> {
+        let folder = Path::new(&self.unix_domain_socket);
+        (!self.unix_domain_socket.is_empty()).then(|| socket_file(folder, &self.app_id, api))
     }
 
     fn check_mode(&self) -> Result<(), FlagError> {
@@ -222,6 +231,11 @@ impl SidecarFlags {
             Err(_) => Some(4 << 20),
         })
     }
+}
+
+/// The unix domain socket of an app's sidecar in a folder (runtime §6.3).
+pub fn socket_file(folder: &Path, app_id: &str, api: &str) -> PathBuf {
+    folder.join(format!("dapr-{app_id}-{api}.socket"))
 }
 
 /// The duration that a flag says; `None` where it is not positive.

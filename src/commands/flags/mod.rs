@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
 
-pub use self::config::FlagError;
+pub use self::config::{FlagError, socket_file};
 use self::spelling::{GoBool, Port};
 pub use self::spelling::{deprecated, ineffective, normalise};
 

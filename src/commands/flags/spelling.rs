@@ -96,7 +96,6 @@ const DEPRECATED: &[Deprecated] = &[
 const INEFFECTIVE: &[&str] = &[
     "dapr-public-port",
     "dapr-public-listen-address",
-    "unix-domain-socket",
     "read-buffer-size",
     "dapr-http-read-buffer-size",
     "allowed-origins",

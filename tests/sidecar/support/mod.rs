@@ -267,6 +267,19 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Answer> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    request_over(stream, method, path, headers, body)
+}
+
+/// The same over a connection that the test has made.
+pub fn request_over(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -275,15 +288,14 @@ pub fn request(
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(head.as_bytes())?;
     // A server that has seen enough may hang up before it has read everything.
     let _ = stream.write_all(body);
     read_answer(stream)
 }
 
-fn read_answer(stream: TcpStream) -> std::io::Result<Answer> {
+/// Reads one answer, to the end of the connection.
+pub fn read_answer(stream: impl Read) -> std::io::Result<Answer> {
     let broken = |what: &str| std::io::Error::other(what.to_owned());
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
