@@ -26,6 +26,8 @@ const PREFACE: Duration = Duration::from_secs(10);
 /// (runtime §6.2).
 const PING_AFTER: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(5);
+/// Headers of a call may always be this many bytes.
+const MIN_HEAD: u32 = 16 << 10;
 /// How many calls of one connection run at once; more wait at their client.
 const CALLS: u32 = 1000;
 /// How long a connection may be without a call.
@@ -38,6 +40,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     stream: Stream,
     door: Arc<Door>,
+    max_head: usize,
     stopping: CancellationToken,
     clock: Clock,
 ) {
@@ -53,6 +56,7 @@ pub(super) async fn serve(
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PONG_WITHIN)
         .max_concurrent_streams(CALLS)
+        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX).max(MIN_HEAD))
         .serve_connection(stream, visitor);
     tokio::pin!(connection);
     tokio::select! {

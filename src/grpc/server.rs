@@ -30,7 +30,7 @@ pub(crate) struct Server {
     _files: Vec<SocketFile>,
 }
 
-/// Serves on the listeners. The connections are driven by the workers; the current thread only
+/// Serves on the listeners, requests with heads of at most `max_head` bytes or 16 KiB. The connections are driven by the workers; the current thread only
 /// accepts them.
 ///
 /// # Errors
@@ -39,12 +39,14 @@ pub(crate) fn start(
     listeners: Vec<Listener>,
     door: Door,
     core: &Arc<Core>,
+    max_head: usize,
 ) -> std::io::Result<Server> {
     let (stopping, connections) = (CancellationToken::new(), TaskTracker::new());
     let dealer = Arc::new(Dealer {
         core: Arc::clone(core),
         door: Arc::new(door),
         load: core.arbiters().map(|_| Arc::default()).collect(),
+        max_head,
         stopping: stopping.clone(),
         connections: connections.clone(),
     });
@@ -118,6 +120,7 @@ struct Dealer {
     door: Arc<Door>,
     /// How many connections the worker of each seat has.
     load: Vec<Arc<AtomicUsize>>,
+    max_head: usize,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
@@ -131,9 +134,10 @@ impl Dealer {
         let place = Place::take(load);
         let door = Arc::clone(&self.door);
         let (stopping, clock): (_, Clock) = (self.stopping.clone(), self.core.clock().clone());
+        let max_head = self.max_head;
         let serving = self.connections.track_future(async move {
             if let Ok(stream) = stream.arrive() {
-                connection::serve(stream, door, stopping, clock).await;
+                connection::serve(stream, door, max_head, stopping, clock).await;
             }
             drop(place);
         });

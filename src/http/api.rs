@@ -147,9 +147,7 @@ pub async fn serve(
         Route::Binding(name) => api.invoke(name, payload, &trace).await,
         Route::Healthz => api.health(request.query_string()),
         Route::HealthzOutbound => api.outbound_health(),
-        Route::Metadata => HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, "application/json"))
-            .body(api.facts.document(&api.core)),
+        Route::Metadata => api.metadata(),
         Route::SetMetadata(key) => api.set_metadata(key, payload).await,
         Route::Shutdown => api.shut_down(&request),
         Route::Status(name) => api.binding_status(name, &request),
@@ -212,7 +210,7 @@ impl Api {
     }
 
     /// `GET /v1.0/healthz` (runtime §6.1).
-    fn health(&self, query: &str) -> HttpResponse {
+    pub(super) fn health(&self, query: &str) -> HttpResponse {
         let not_ready = self.ready.borrow().missing();
         if !not_ready.is_empty() {
             let message = format!("dapr is not ready: [{}]", not_ready.join(" "));
@@ -236,7 +234,7 @@ impl Api {
     }
 
     /// `GET /v1.0/healthz/outbound` (runtime §6.1).
-    fn outbound_health(&self) -> HttpResponse {
+    pub(super) fn outbound_health(&self) -> HttpResponse {
         if self.ready.borrow().outbound {
             return HttpResponse::NoContent().finish();
         }
@@ -247,8 +245,15 @@ impl Api {
         )
     }
 
+    /// `GET /v1.0/metadata`.
+    pub(super) fn metadata(&self) -> HttpResponse {
+        HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .body(self.facts.document(&self.core))
+    }
+
     /// `PUT /v1.0/metadata/{key}`: the raw body is the value.
-    async fn set_metadata(&self, key: &str, payload: web::Payload) -> HttpResponse {
+    pub(super) async fn set_metadata(&self, key: &str, payload: web::Payload) -> HttpResponse {
         let key = match decode("key", key) {
             Ok(key) => key,
             Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),

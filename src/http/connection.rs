@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_http::body::BoxBody;
 use actix_http::error::DispatchError;
-use actix_http::{Extensions, HttpService, KeepAlive, Protocol, Request, Response};
+use actix_http::header::CONTENT_TYPE;
+use actix_http::{Extensions, HttpService, KeepAlive, Protocol, Request, Response, StatusCode};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_factory,
@@ -48,6 +50,8 @@ const LARGE: usize = 16 << 20;
 pub(super) struct ConnectionConfig {
     /// Whether HTTP/2 by prior knowledge is spoken too.
     pub(super) h2c: bool,
+    /// The longest head of a request in bytes.
+    pub(super) max_head: usize,
     /// Where time comes from.
     pub(super) clock: Clock,
     /// When the server stops: whoever is idle then is let go.
@@ -73,14 +77,21 @@ where
 {
     let app = app.into_factory().map_err(|error| error.error_response());
     let app = map_config(app, |()| AppConfig::default());
-    let app = apply_fn_factory(app, |request: Request, app: &_| {
-        let ledger = request.conn_data::<Rc<Ledger>>();
-        let exchange = ledger.map(|ledger| ledger.begin(&request));
-        let answering = Service::call(app, request);
+    let max_head = config.max_head;
+    let app = apply_fn_factory(app, move |request: Request, app: &_| {
+        let exchange = request.conn_data::<Rc<Ledger>>();
+        let exchange = exchange.map(|ledger| ledger.begin(&request));
+        let is_long = exchange.as_ref().is_some_and(|it| it.head > max_head);
+        let answering = (!is_long).then(|| Service::call(app, request));
         async move {
-            let answer = Response::from(answering.await?);
-            Ok::<_, HttpResponse>(answer.map_body(|_, body: B| Answering {
-                body: body.boxed(),
+            let answer = match answering {
+                Some(answering) => {
+                    Response::from(answering.await?).map_body(|_, body: B| body.boxed())
+                }
+                None => long_head(max_head),
+            };
+            Ok::<_, HttpResponse>(answer.map_body(|_, body| Answering {
+                body,
                 _exchange: exchange,
             }))
         }
@@ -120,6 +131,16 @@ where
     })
 }
 
+/// The answer to a head that is too long. The connection ends with it.
+fn long_head(limit: usize) -> Response<BoxBody> {
+    let text = format!(
+        "431 Request Header Fields Too Large: the limit is {limit} bytes, --read-buffer-size\n"
+    );
+    let mut answer = Response::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    answer.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"));
+    answer.force_close().body(text).map_into_boxed_body()
+}
+
 /// Serves a connection to its end.
 async fn serve<H>(
     connection: Stream,
@@ -131,7 +152,7 @@ where
     H: Service<(Socket, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>,
 {
     let peer = connection.peer();
-    let (ledger, protocol) = if config.h2c && begins_http2(&connection).await? {
+    let (ledger, protocol) = if config.h2c && begins_http2(&connection, &config.clock).await? {
         (Ledger::lost(connection), Protocol::Http2)
     } else {
         (Ledger::new(connection), Protocol::Http1)
@@ -190,9 +211,11 @@ fn give_back() {
     drop(black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
-async fn begins_http2(connection: &Stream) -> Result<bool, DispatchError> {
+async fn begins_http2(connection: &Stream, clock: &Clock) -> Result<bool, DispatchError> {
     let mut start = [0; PREFACE.len()];
-    connection.peek(&mut start).await?;
+    let looking = connection.peek(&mut start);
+    let looked = clock.timeout(HEADER_TIMEOUT, looking).await;
+    looked.ok_or(DispatchError::SlowRequestTimeout)??;
     Ok(&start == PREFACE)
 }
 
@@ -252,6 +275,7 @@ mod tests {
         let (connection, _) = listener.accept().await.unwrap();
         let config = ConnectionConfig {
             h2c: false,
+            max_head: 8192,
             clock: clock.clone(),
             stopping: Server::build().graceful_shutdown_signal(),
         };

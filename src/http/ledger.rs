@@ -85,13 +85,18 @@ impl Ledger {
 
     /// A request has begun. It is under way as long as what is returned lives.
     pub(super) fn begin(self: &Rc<Self>, request: &Request) -> Exchange {
-        match (self.head.take(), body_length(request)) {
+        let seen = self.head.take().filter(|_| !self.is_lost.get());
+        match (seen, body_length(request)) {
             (Some(head), Some(body)) => self.surplus.set(self.surplus.get() - head - body),
             _ => self.is_lost.set(true),
         }
         self.has_served.set(true);
         self.running.set(self.running.get() + 1);
-        Exchange(Rc::clone(self))
+        let seen = seen.and_then(|head| usize::try_from(head).ok());
+        Exchange {
+            ledger: Rc::clone(self),
+            head: seen.unwrap_or_else(|| head_length(request)),
+        }
     }
 }
 
@@ -107,16 +112,28 @@ fn body_length(request: &Request) -> Option<isize> {
     }
 }
 
+/// How long a head that was not seen in one piece was, near enough.
+fn head_length(request: &Request) -> usize {
+    let headers = request.headers().iter();
+    let lines = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() + request.path().len()
+}
+
 fn signed(length: usize) -> isize {
     isize::try_from(length).unwrap_or(isize::MAX)
 }
 
 /// An exchange under way.
-pub(super) struct Exchange(Rc<Ledger>);
+pub(super) struct Exchange {
+    ledger: Rc<Ledger>,
+    /// How long the request's head was.
+    pub(super) head: usize,
+}
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.0.running.set(self.0.running.get() - 1);
+        let running = &self.ledger.running;
+        running.set(running.get() - 1);
     }
 }
 

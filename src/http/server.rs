@@ -12,7 +12,9 @@ use actix_web::{App, web};
 
 use super::api::{Api, serve};
 use super::connection::{ConnectionConfig, served_by};
+use super::cors::{self, Cors};
 use super::listen::{Listener, Socket, SocketFile};
+use super::public;
 use super::stream::Stream;
 
 /// How the servers run.
@@ -22,6 +24,10 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Whether HTTP/2 by prior knowledge is spoken too.
     pub h2c: bool,
+    /// The longest head of a request in bytes.
+    pub max_head: usize,
+    /// Which pages of other origins may call.
+    pub cors: Option<Cors>,
     /// How long running requests may finish when the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -33,14 +39,16 @@ pub struct Servers {
     _files: Vec<SocketFile>,
 }
 
-/// Serves the API on the listeners. Every worker thread becomes a worker of the actors too.
+/// Serves the API on the listeners, and what everybody may see on the public ones. Every worker
+/// thread becomes a worker of the actors too.
 ///
 /// # Errors
 /// When a listener cannot be used.
 pub fn start(
     listeners: Vec<Listener>,
+    public: Vec<Listener>,
     api: Arc<Api>,
-    config: &ServerConfig,
+    config: ServerConfig,
 ) -> io::Result<Servers> {
     let mut server = Server::build()
         .workers(config.workers)
@@ -48,20 +56,33 @@ pub fn start(
         .disable_signals();
     let connections = ConnectionConfig {
         h2c: config.h2c,
+        max_head: config.max_head,
         clock: api.core().clock().clone(),
         stopping: server.graceful_shutdown_signal(),
     };
+    let door = Door {
+        api,
+        way: config.cors.map_or(Way::Api, Way::WithCors),
+        connections,
+    };
+    let public_door = Door {
+        way: Way::Public,
+        connections: ConnectionConfig {
+            h2c: false,
+            ..door.connections.clone()
+        },
+        ..door.clone()
+    };
+    let behind = |listeners: Vec<Listener>, door: Door| {
+        let listeners = listeners.into_iter();
+        listeners.map(move |listener| (listener, door.clone()))
+    };
     let mut files = Vec::new();
-    for listener in listeners {
-        let (api, connections) = (Arc::clone(&api), connections.clone());
+    for (listener, door) in behind(listeners, door).chain(behind(public, public_door)) {
         let name = listener.address.to_string();
         server = match listener.socket {
-            Socket::Tcp(socket) => {
-                server.listen(name, socket, move || door(&api, connections.clone()))
-            }
-            Socket::Unix(socket) => {
-                server.listen_uds(name, socket, move || door(&api, connections.clone()))
-            }
+            Socket::Tcp(socket) => server.listen(name, socket, move || door.open()),
+            Socket::Unix(socket) => server.listen_uds(name, socket, move || door.open()),
         }?;
         files.extend(listener.file);
     }
@@ -78,17 +99,42 @@ pub fn start(
     })
 }
 
-/// What serves the connections of one worker.
-fn door<C: Into<Stream> + 'static>(
-    api: &Arc<Api>,
+/// What is behind a listener.
+#[derive(Clone)]
+struct Door {
+    api: Arc<Api>,
+    way: Way,
     connections: ConnectionConfig,
-) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<C>
-{
-    api.core().work_here();
-    let app = App::new()
-        .app_data(web::Data::from(Arc::clone(api)))
-        .default_service(web::to(serve));
-    served_by(app, connections)
+}
+
+/// Where requests go.
+#[derive(Clone)]
+enum Way {
+    /// To the API.
+    Api,
+    /// To the API, past the origins that may call.
+    WithCors(Cors),
+    /// To what everybody may see.
+    Public,
+}
+
+impl Door {
+    /// What serves the connections of one worker.
+    fn open<C: Into<Stream> + 'static>(
+        &self,
+    ) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<C>
+    {
+        self.api.core().work_here();
+        let app = App::new().app_data(web::Data::from(Arc::clone(&self.api)));
+        let app = match &self.way {
+            Way::Api => app.default_service(web::to(serve)),
+            Way::WithCors(cors) => app
+                .app_data(web::Data::new(cors.clone()))
+                .default_service(web::to(cors::serve)),
+            Way::Public => app.default_service(web::to(public::serve)),
+        };
+        served_by(app, self.connections.clone())
+    }
 }
 
 /// Mounts the API into a service that has an actix-web app of its own.

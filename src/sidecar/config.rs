@@ -27,6 +27,9 @@ pub struct Config {
     pub workers: usize,
     /// The largest request body or gRPC message in bytes, `--max-body-size`; `None` is no limit. Default 4 MiB.
     pub max_body: Option<usize>,
+    /// The longest head of a request in bytes, `--read-buffer-size`. HTTP adds 4 KiB to it, and has
+    /// an end at 128 KiB; for gRPC it is 16 KiB at least. Default 4 KiB.
+    pub max_head: usize,
     /// Whether files are watched, and what changes in them taken in. A Configuration that says
     /// something of the feature `HotReload` wins. Default `true`.
     pub hot_reload: bool,
@@ -49,6 +52,7 @@ impl Config {
             grace: Some(Duration::from_secs(5)),
             workers: 0,
             max_body: Some(4 << 20),
+            max_head: 4 << 10,
             hot_reload: true,
             reconcile: Duration::from_secs(60),
             env: Env::Process,
@@ -72,6 +76,12 @@ pub struct HttpConfig {
     pub socket: Option<PathBuf>,
     /// Whether HTTP/2 is spoken by prior knowledge too.
     pub h2c: bool,
+    /// Pages of which origins may call, separated by commas; `--allowed-origins`.
+    pub allowed_origins: String,
+    /// The port of health and metadata, for everybody; `--dapr-public-port`.
+    pub public_port: Option<u16>,
+    /// The addresses of that; none means all of this machine's.
+    pub public_listen: Vec<IpAddr>,
 }
 
 impl HttpConfig {
@@ -82,6 +92,9 @@ impl HttpConfig {
             listen: Vec::new(),
             socket: None,
             h2c: true,
+            allowed_origins: String::new(),
+            public_port: None,
+            public_listen: Vec::new(),
         }
     }
 }

@@ -14,16 +14,15 @@ use bindery_contract::{Clock, Deadline, Identity};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::{AppConfig, Config, HttpConfig};
+use super::config::{AppConfig, Config};
 use super::grpc::{GrpcPorts, GrpcServers};
+use super::http_api::HttpPorts;
 use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
 use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
 use crate::app::{Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
 use crate::catalogue::Catalogue;
-use crate::http::{
-    self, Address, Api, ApiConfig, AppConnection, AppHealth, Listener, ServerConfig, Servers,
-};
+use crate::http::{Api, ApiConfig, AppConnection, AppHealth, Servers};
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
 
 /// Everything a sidecar is started from.
@@ -129,10 +128,10 @@ impl Control {
         let sources = Arc::new(sources(&config, catalogue, components));
         let configuration = configuration(&config)?;
         let mut resources = load(&sources, &configuration)?;
-        let listeners = bind(&config, &clock).await?;
+        let http_ports = HttpPorts::bind(config.http.as_ref(), &clock).await?;
         let grpc_ports = GrpcPorts::bind(config.grpc.as_ref(), &clock).await?;
-        let grpc_addresses = ports(&grpc_ports.addresses());
-        let addresses = ports(&addresses(&listeners));
+        let grpc_addresses = grpc_ports.addresses();
+        let addresses = http_ports.addresses();
         let workers = worker_count(&config);
         let remote = app.as_ref().map(|app| remote_app(app, &config, &clock));
         let health = app.as_ref().and_then(|app| app.health.clone());
@@ -165,12 +164,12 @@ impl Control {
         runtime.loaded().await;
         let (servers, workers) = match &config.http {
             Some(http) => (
-                Some(serve_http(listeners, &api, http, workers, config.grace)?),
+                Some(http_ports.serve(&api, http, &config, workers)?),
                 Vec::new(),
             ),
             None => (None, own_workers(runtime.core(), workers).await),
         };
-        let grpc = grpc_ports.serve(&api)?;
+        let grpc = grpc_ports.serve(&api, config.max_head)?;
         let way = way(remote, &in_process, &config);
         let drained = Rc::new(Cell::new(false));
         let readiness = Readiness {
@@ -303,29 +302,6 @@ impl Control {
             .await;
         outcome
     }
-}
-
-/// Opens the port, if there is to be one.
-async fn bind(config: &Config, clock: &Clock) -> Result<Vec<Listener>, StartError> {
-    let Some(http) = &config.http else {
-        return Ok(Vec::new());
-    };
-    if let Some(path) = &http.socket {
-        return Ok(vec![http::bind_file(path).map_err(StartError::ListenFile)?]);
-    }
-    let bound = http::bind(&http.listen, http.port, clock).await;
-    bound.map_err(StartError::Listen)
-}
-
-/// Where listeners are.
-pub(super) fn addresses(listeners: &[Listener]) -> Vec<Address> {
-    let addresses = listeners.iter().map(|listener| listener.address.clone());
-    addresses.collect()
-}
-
-/// Those of them that are ports.
-fn ports(addresses: &[Address]) -> Vec<SocketAddr> {
-    addresses.iter().filter_map(Address::port).collect()
 }
 
 /// One for each processor of the quota, unless a number is given.
@@ -464,43 +440,4 @@ fn app_connection(app: Option<&AppConfig>) -> AppConnection {
         max_concurrency: app.and_then(|app| app.max_concurrency),
         health: app.and_then(|app| app.health.as_ref()).map(AppHealth::from),
     }
-}
-
-/// Serves the HTTP API, and says so.
-fn serve_http(
-    listeners: Vec<Listener>,
-    api: &Arc<Api>,
-    config: &HttpConfig,
-    workers: usize,
-    grace: Option<Duration>,
-) -> Result<Servers, StartError> {
-    let addresses = addresses(&listeners);
-    let server = ServerConfig {
-        workers,
-        h2c: config.h2c,
-        shutdown_timeout: grace.unwrap_or(Duration::from_secs(10)),
-    };
-    let servers = http::start(listeners, Arc::clone(api), &server).map_err(StartError::Server)?;
-    if let Some(port) = reach(&addresses, !config.listen.is_empty(), API_FLAG) {
-        tracing::info!(target: "dapr.runtime.http", "HTTP server is running on {port}");
-    }
-    Ok(servers)
-}
-
-/// What opens the API to others.
-pub(super) const API_FLAG: &str = "dapr-listen-addresses";
-
-/// Where something listens, how far that reaches, and the flag that widens it.
-pub(super) fn reach(addresses: &[Address], chosen: bool, flag: &str) -> Option<String> {
-    let port = match addresses.first()? {
-        Address::Port(address) => address.port(),
-        Address::File(path) => return Some(format!("unix domain socket {}", path.display())),
-    };
-    let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let reach = if chosen {
-        String::new()
-    } else {
-        format!(" (this machine only; --{flag}=0.0.0.0 opens it to others)")
-    };
-    Some(format!("port {port}: {}{reach}", all.join(", ")))
 }

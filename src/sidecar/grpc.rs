@@ -1,14 +1,15 @@
 //! The ports of gRPC: the app's, and the one for other sidecars.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bindery_contract::Clock;
 
 use super::StartError;
 use super::config::GrpcConfig;
-use super::control::{API_FLAG, reach};
+use super::reach::{API_FLAG, Reach, addresses, ports};
 use crate::grpc::{self, Door, Server};
-use crate::http::{self, Address, Api, Listener};
+use crate::http::{self, Api, Listener};
 
 /// What opens the port for other sidecars to them.
 const INTERNAL_FLAG: &str = "dapr-internal-grpc-listen-address";
@@ -18,9 +19,8 @@ const INTERNAL_FLAG: &str = "dapr-internal-grpc-listen-address";
 pub(super) struct GrpcPorts {
     api: Vec<Listener>,
     internal: Vec<Listener>,
-    /// Whether somebody has chosen the addresses.
-    chosen: bool,
-    internal_chosen: bool,
+    reach: Reach,
+    internal_reach: Reach,
 }
 
 /// The servers of both ports.
@@ -55,25 +55,24 @@ impl GrpcPorts {
         Ok(Self {
             api,
             internal,
-            chosen: !config.listen.is_empty(),
-            internal_chosen: !config.internal_listen.is_empty(),
+            reach: Reach::ThisMachine.unless_chosen(&config.listen),
+            internal_reach: Reach::ThisMachine.unless_chosen(&config.internal_listen),
         })
     }
 
     /// Where the API listens.
-    pub(super) fn addresses(&self) -> Vec<Address> {
-        super::control::addresses(&self.api)
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        ports(&self.api)
     }
 
     /// Serves them.
     ///
     /// # Errors
     /// When a listener cannot be used.
-    pub(super) fn serve(self, api: &Arc<Api>) -> Result<GrpcServers, StartError> {
-        let addresses = self.addresses();
-        let internal = super::control::addresses(&self.internal);
+    pub(super) fn serve(self, api: &Arc<Api>, max_head: usize) -> Result<GrpcServers, StartError> {
+        let (own, internal) = (addresses(&self.api), addresses(&self.internal));
         let serve = |listeners: Vec<Listener>, door: Door| {
-            grpc::start(listeners, door, api.core()).map_err(StartError::Server)
+            grpc::start(listeners, door, api.core(), max_head).map_err(StartError::Server)
         };
         let mut servers = Vec::new();
         if !self.internal.is_empty() {
@@ -83,12 +82,12 @@ impl GrpcPorts {
         if !self.api.is_empty() {
             servers.push(serve(self.api, Door::of_the_app(Arc::clone(api)))?);
         }
-        if let Some(port) = reach(&internal, self.internal_chosen, INTERNAL_FLAG) {
+        if let Some(port) = self.internal_reach.of(&internal, INTERNAL_FLAG) {
             tracing::info!(
                 target: "dapr.runtime.grpc.internal", "Internal gRPC server is running on {port}"
             );
         }
-        if let Some(port) = reach(&addresses, self.chosen, API_FLAG) {
+        if let Some(port) = self.reach.of(&own, API_FLAG) {
             tracing::info!(target: "dapr.runtime.grpc.api", "API gRPC server is running on {port}");
         }
         Ok(GrpcServers { servers })

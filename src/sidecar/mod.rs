@@ -5,6 +5,8 @@ mod component;
 mod config;
 mod control;
 mod grpc;
+mod http_api;
+mod reach;
 mod readiness;
 mod reload;
 
@@ -55,6 +57,9 @@ pub enum StartError {
     /// The port for other sidecars is not to be had.
     #[error("could not listen on any endpoint for other sidecars (--dapr-internal-grpc-port): {0}")]
     ListenInternalGrpc(std::io::Error),
+    /// The public port is not to be had.
+    #[error("could not listen on any endpoint for the public port (--dapr-public-port): {0}")]
+    ListenPublic(std::io::Error),
     /// A unix domain socket is not to be had.
     #[error(
         "could not listen on the unix domain socket {0}. Is another sidecar with the same --app-id \

@@ -11,6 +11,7 @@ mod grpc_app;
 mod health;
 mod http_api;
 mod operate;
+mod ports;
 mod reload;
 mod resiliency;
 mod resources;

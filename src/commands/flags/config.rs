@@ -72,6 +72,12 @@ impl SidecarFlags {
                 h2c: !Env::Process
                     .non_empty("DAPR_HTTP_DISABLE_H2C")
                     .is_some_and(|value| bindery_contract::settings::truthy(&value)),
+                allowed_origins: self.allowed_origins.clone(),
+                public_port: self.dapr_public_port.positive(),
+                public_listen: addresses(
+                    "dapr-public-listen-address",
+                    &self.dapr_public_listen_address,
+                )?,
             }),
             grpc: Some(GrpcConfig {
                 port: self.dapr_grpc_port.0.unwrap_or(0),
@@ -89,6 +95,7 @@ impl SidecarFlags {
                 Err(_) => Some(Duration::from_secs(5)),
             },
             max_body: self.max_body()?,
+            max_head: self.max_head()?.unwrap_or(default.max_head),
             configurations: self.config.clone(),
             reconcile: self.reconcile()?.unwrap_or(default.reconcile),
             ..default
@@ -119,18 +126,54 @@ impl SidecarFlags {
         }
     }
 
-    /// Two listeners of one port cannot work; 0 counts as a port too (runtime §6.3).
+    /// Two listeners of one port cannot work; for the app's, 0 counts as a port too (runtime
+    /// §6.3).
     fn check_ports(&self) -> Result<(), FlagError> {
         let app = self.app_port.0.unwrap_or(0);
+        let conflict = |flag: &str, port: u16, other: &str| {
+            fail(format!(
+                "the '{flag}' argument value {port} conflicts with '{other}'"
+            ))
+        };
         for (flag, port) in [
-            ("dapr-http-port", self.dapr_http_port.0.unwrap_or(0)),
-            ("dapr-grpc-port", self.dapr_grpc_port.0.unwrap_or(0)),
+            ("dapr-http-port", self.dapr_http_port),
+            ("dapr-grpc-port", self.dapr_grpc_port),
         ] {
+            let port = port.0.unwrap_or(0);
             if port == app {
-                return fail(format!(
-                    "the '{flag}' argument value {port} conflicts with 'app-port'"
-                ));
+                return conflict(flag, port, "app-port");
             }
+        }
+        let on_sockets = !self.unix_domain_socket.is_empty();
+        let apis = self.dapr_listen_addresses.as_str();
+        let internal = self.dapr_internal_grpc_listen_address.as_str();
+        let mut taken: Vec<(&str, u16, &str)> = Vec::new();
+        for (flag, port, addresses, counts) in [
+            ("dapr-http-port", self.dapr_http_port, apis, !on_sockets),
+            ("dapr-grpc-port", self.dapr_grpc_port, apis, !on_sockets),
+            (
+                "dapr-internal-grpc-port",
+                self.dapr_internal_grpc_port,
+                internal,
+                true,
+            ),
+            (
+                "dapr-public-port",
+                self.dapr_public_port,
+                &*self.dapr_public_listen_address,
+                true,
+            ),
+        ] {
+            let Some(port) = port.positive().filter(|_| counts) else {
+                continue;
+            };
+            // Each may have addresses of its own.
+            let meet = |other: &str| addresses == other || addresses.is_empty() || other.is_empty();
+            let mut others = taken.iter();
+            if let Some((other, ..)) = others.find(|one| one.1 == port && meet(one.2)) {
+                return conflict(flag, port, other);
+            }
+            taken.push((flag, port, addresses));
         }
         Ok(())
     }
@@ -212,6 +255,24 @@ impl SidecarFlags {
             }
             Err(_) => duration("hot-reload-reconcile-interval", text),
         }
+    }
+
+    /// Less than 0 is the default, `0` no limit of ours (runtime §1.3).
+    fn max_head(&self) -> Result<Option<usize>, FlagError> {
+        let bytes = match (&self.read_buffer_size, self.dapr_http_read_buffer_size) {
+            (Some(text), _) => {
+                ByteSize::parse(text)
+                    .map_err(|problem| FlagError(format!("--read-buffer-size: {problem}")))?
+                    .0
+            }
+            (None, Some(kilobytes)) => kilobytes.saturating_mul(1 << 10),
+            (None, None) => return Ok(None),
+        };
+        Ok(match usize::try_from(bytes) {
+            Ok(0) => Some(usize::MAX),
+            Ok(bytes) => Some(bytes),
+            Err(_) => None,
+        })
     }
 
     /// `-1` is the default, `0` no limit (runtime §1.3).
@@ -296,6 +357,10 @@ mod tests {
             "the 'dapr-http-port' argument value 3500 conflicts with 'app-port'"
         );
         assert_eq!(
+            problem(|flags| flags.dapr_public_port = Port(Some(50001))),
+            "the 'dapr-public-port' argument value 50001 conflicts with 'dapr-grpc-port'"
+        );
+        assert_eq!(
             problem(|flags| flags.app_protocol = "smoke".into()),
             "invalid value for 'app-protocol': smoke"
         );
@@ -323,6 +388,23 @@ mod tests {
         let own = check(1, 1000, 7).unwrap().unwrap();
         assert_eq!((own.interval, own.threshold), (Duration::from_secs(1), 7));
         assert!(check(1, 1001, 3).is_err());
+    }
+
+    #[test]
+    fn the_longest_head_has_two_spellings_and_a_default() {
+        let max_head = |size: Option<&str>, kilobytes| {
+            let flags = SidecarFlags {
+                read_buffer_size: size.map(str::to_owned),
+                dapr_http_read_buffer_size: kilobytes,
+                ..flags()
+            };
+            flags.max_head().unwrap()
+        };
+        assert_eq!(max_head(None, None), None);
+        assert_eq!(max_head(Some("-1"), None), None);
+        assert_eq!(max_head(Some("0"), None), Some(usize::MAX));
+        assert_eq!(max_head(Some("16Ki"), Some(1)), Some(16 << 10));
+        assert_eq!(max_head(None, Some(8)), Some(8 << 10));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod config;
 mod spelling;
+#[cfg(test)]
+mod table;
 
 use std::path::PathBuf;
 

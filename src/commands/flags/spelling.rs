@@ -94,11 +94,6 @@ const DEPRECATED: &[Deprecated] = &[
 /// Flags that this version takes and does nothing about. Those of Dapr's control plane are not
 /// among them: nobody who starts a sidecar by hand would miss them.
 const INEFFECTIVE: &[&str] = &[
-    "dapr-public-port",
-    "dapr-public-listen-address",
-    "read-buffer-size",
-    "dapr-http-read-buffer-size",
-    "allowed-origins",
     "enable-api-logging",
     "metrics-port",
     "metrics-listen-address",

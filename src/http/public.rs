@@ -1,0 +1,23 @@
+//! The public port (runtime §6.1): health and metadata, for everybody who reaches it and without
+//! a token. Nothing else is ever served there.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::api::Api;
+use super::path::Route;
+use super::reply;
+
+pub(super) async fn serve(
+    request: HttpRequest,
+    payload: web::Payload,
+    api: web::Data<Api>,
+) -> HttpResponse {
+    match Route::of(request.method(), request.path()) {
+        Route::Healthz => api.health(request.query_string()),
+        Route::HealthzOutbound => api.outbound_health(),
+        Route::Metadata => api.metadata(),
+        Route::SetMetadata(key) => api.set_metadata(key, payload).await,
+        _ => reply::plain(StatusCode::NOT_FOUND, "404 page not found\n"),
+    }
+}
