@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::door::Trace;
 use super::proto::runtime::v1 as proto;
-use super::status;
+use super::{secrets, status};
 use crate::http::Api;
 
 /// The sidecar's own service.
@@ -70,6 +70,20 @@ impl proto::dapr_server::Dapr for Dapr {
             Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
             Err(error) => Err(status::of_failed_call(&asked.name, &error)),
         }
+    }
+
+    async fn get_secret(
+        &self,
+        request: Request<proto::GetSecretRequest>,
+    ) -> Result<Response<proto::GetSecretResponse>, Status> {
+        secrets::one(self.api.secrets(), request.get_ref()).await
+    }
+
+    async fn get_bulk_secret(
+        &self,
+        request: Request<proto::GetBulkSecretRequest>,
+    ) -> Result<Response<proto::GetBulkSecretResponse>, Status> {
+        secrets::all(self.api.secrets(), request.get_ref()).await
     }
 
     async fn get_metadata(

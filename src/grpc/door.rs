@@ -91,7 +91,11 @@ impl Door {
             Ok(trace) => trace,
             Err(problem) => return Status::invalid_argument(problem).into_http(),
         };
-        let Some(route) = self.route(request.uri().path()) else {
+        let path = request.uri().path();
+        if !self.api.is_open_over_grpc(|| group_of(path)) {
+            return status::of_closed_method().into_http();
+        }
+        let Some(route) = self.route(path) else {
             return status::of_unknown_method().into_http();
         };
         let echo = trace.to_header();
@@ -124,6 +128,20 @@ impl Door {
             None => response,
         }
     }
+}
+
+/// The name by which `spec.api` of a Configuration means a method of the sidecar's, version `v1`
+/// of it; a method of another building block has none that is here.
+fn group_of(path: &str) -> Option<&'static str> {
+    let method = path.strip_prefix("/dapr.proto.runtime.v1.Dapr/")?;
+    Some(match method {
+        "InvokeBinding" => "bindings",
+        "GetSecret" | "GetBulkSecret" => "secrets",
+        "GetMetadata" | "SetMetadata" => "metadata",
+        "InvokeService" => "invoke",
+        "Shutdown" => "shutdown",
+        _ => return None,
+    })
 }
 
 /// Moves a failure from the only header block to a trailer, so that the metadata which comes with

@@ -11,6 +11,7 @@ mod door;
 mod metadata;
 mod prompt;
 pub mod proto;
+mod secrets;
 mod server;
 mod status;
 

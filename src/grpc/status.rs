@@ -12,8 +12,9 @@ const DOMAIN: &str = "dapr.io";
 const INVOKE_FAILED: &str = "ERR_INVOKE_OUTPUT_BINDING";
 
 /// What callers of everything that is not here are told.
-const ELSEWHERE: &str = "this sidecar is Bindery: it serves Dapr's bindings (InvokeBinding, \
-    GetMetadata, SetMetadata, Shutdown) and no other building block";
+const ELSEWHERE: &str = "this sidecar is Bindery: it serves Dapr's bindings and secrets \
+    (InvokeBinding, GetSecret, GetBulkSecret, GetMetadata, SetMetadata, Shutdown) and no other \
+    building block";
 
 /// A call of an output that failed, with what metadata the upstream gave with its answer.
 pub(super) fn of_failed_call(binding: &str, error: &CallError) -> Status {
@@ -52,6 +53,12 @@ fn failed(
     Status::with_error_details_and_metadata(code, message, details, metadata)
 }
 
+/// What an API does not do, with the code that clients know over both protocols.
+pub(super) fn of_refusal(code: Code, reason: &str, problem: &dyn std::fmt::Display) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, problem.to_string(), details)
+}
+
 /// A caller without the token.
 pub(super) fn of_missing_token(given: bool) -> Status {
     let problem = if given {
@@ -59,12 +66,23 @@ pub(super) fn of_missing_token(given: bool) -> Status {
     } else {
         "missing api token in request metadata"
     };
-    let about = [("http.code", "401"), ("http.error_message", problem)];
-    let about: HashMap<_, _> = about
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
-    let details = ErrorDetails::with_error_info("Unauthorized", DOMAIN, about);
-    Status::with_error_details(Code::Unauthenticated, "Unauthorized", details)
+    of_http(Code::Unauthenticated, 401, "Unauthorized", problem)
+}
+
+/// A method that a Configuration has closed.
+pub(super) fn of_closed_method() -> Status {
+    let problem = "requested endpoint is not available";
+    of_http(Code::Unimplemented, 501, "Not Implemented", problem)
+}
+
+/// A failure that is one of HTTP: its status, its name, and what it is about.
+fn of_http(code: Code, status: u16, name: &str, problem: &str) -> Status {
+    let about = [
+        ("http.code".to_owned(), status.to_string()),
+        ("http.error_message".to_owned(), problem.to_owned()),
+    ];
+    let details = ErrorDetails::with_error_info(name, DOMAIN, HashMap::from(about));
+    Status::with_error_details(code, name, details)
 }
 
 /// A method that is not here.

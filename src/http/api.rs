@@ -16,7 +16,8 @@ use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
 use super::trace::{echo_trace, trace_of};
 use super::{body, reply};
-use crate::resources::{Access, Inventory};
+use crate::resources::{Access, Inventory, SecretScopes, SecretStores};
+use crate::secrets::Secrets;
 use crate::sidecar::{Ready, ShutdownRequest};
 use crate::trace::TraceContext;
 
@@ -34,6 +35,10 @@ pub struct ApiConfig {
     pub features: Vec<&'static str>,
     /// Which endpoints there are.
     pub access: Access,
+    /// The secret stores.
+    pub stores: Arc<SecretStores>,
+    /// Which of their secrets callers may see.
+    pub scopes: SecretScopes,
     /// A hand on single bindings.
     pub operator: Operator,
     /// `DAPR_API_TOKEN`.
@@ -52,6 +57,7 @@ pub struct Api {
     facts: Facts,
     /// `None` while nothing is configured.
     access: ArcSwapOption<Access>,
+    secrets: Secrets,
     pub(super) operator: Operator,
     token: Option<Secret>,
     max_body: Option<usize>,
@@ -72,6 +78,7 @@ impl Api {
                 extended: Mutex::new(BTreeMap::new()),
             },
             access: ArcSwapOption::empty(),
+            secrets: Secrets::new(config.stores, config.scopes),
             operator: config.operator,
             token: config.token,
             max_body: config.max_body,
@@ -99,6 +106,11 @@ impl Api {
             .store(restricts.then(|| Arc::new(access.clone())));
     }
 
+    /// What the secrets API gives out.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     pub(super) fn has_token(&self) -> bool {
         self.token.is_some()
     }
@@ -108,6 +120,14 @@ impl Api {
         match &*self.access.load() {
             Some(access) if !route.is_open(access) => Route::Unknown,
             _ => route,
+        }
+    }
+
+    /// Whether a Configuration leaves a group of methods of the gRPC API open.
+    pub(crate) fn is_open_over_grpc(&self, group: impl FnOnce() -> Option<&'static str>) -> bool {
+        match &*self.access.load() {
+            Some(access) => group().is_none_or(|group| access.grpc(group, "v1")),
+            None => true,
         }
     }
 
@@ -150,6 +170,8 @@ pub async fn serve(
         Route::Metadata => api.metadata(),
         Route::SetMetadata(key) => api.set_metadata(key, payload).await,
         Route::Shutdown => api.shut_down(&request),
+        Route::Secret(store, key) => api.secret(store, key).await,
+        Route::Secrets(store) => api.all_secrets(store).await,
         Route::Status(name) => api.binding_status(name, &request),
         Route::Operate(name, operation) => api.operate(name, operation, &request).await,
         Route::Unknown => reply::error(

@@ -14,6 +14,7 @@ mod metadata;
 mod path;
 mod public;
 mod reply;
+mod secrets;
 mod server;
 mod stream;
 mod trace;

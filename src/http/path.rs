@@ -20,6 +20,10 @@ pub(super) enum Route<'a> {
     SetMetadata(&'a str),
     /// `POST /v1.0/shutdown`.
     Shutdown,
+    /// `GET /v1.0/secrets/{store}/{key}`, both still encoded.
+    Secret(&'a str, &'a str),
+    /// `GET /v1.0/secrets/{store}/bulk`, the name still encoded.
+    Secrets(&'a str),
     /// `GET /v1.0-alpha1/bindings[/{name}]`, the name still encoded.
     Status(Option<&'a str>),
     /// `POST /v1.0-alpha1/bindings/{name}/pause|resume|restart`, the name still encoded.
@@ -52,6 +56,8 @@ impl<'a> Route<'a> {
             ["v1.0", "metadata"] if get => Self::Metadata,
             ["v1.0", "metadata", key] if put => Self::SetMetadata(key),
             ["v1.0", "shutdown"] if post => Self::Shutdown,
+            ["v1.0", "secrets", store, "bulk"] if get => Self::Secrets(store),
+            ["v1.0", "secrets", store, key] if get => Self::Secret(store, key),
             ["v1.0-alpha1", "bindings"] if get => Self::Status(None),
             ["v1.0-alpha1", "bindings", name] if get => Self::Status(Some(name)),
             ["v1.0-alpha1", "bindings", name, operation] if post => match *operation {
@@ -72,6 +78,8 @@ impl<'a> Route<'a> {
             Self::Metadata => Some(("metadata", "v1", "v1.0/metadata")),
             Self::SetMetadata(_) => Some(("metadata", "v1", "v1.0/metadata/{key}")),
             Self::Shutdown => Some(("shutdown", "v1", "v1.0/shutdown")),
+            Self::Secret(..) => Some(("secrets", "v1", "v1.0/secrets/{secretStoreName}/{key}")),
+            Self::Secrets(_) => Some(("secrets", "v1", "v1.0/secrets/{secretStoreName}/bulk")),
             Self::Status(_) | Self::Operate(..) => Some((
                 "bindings-control",
                 "v1alpha1",

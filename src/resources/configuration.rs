@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::Finding;
+use super::scopes::SecretScopes;
 use super::values::Env;
 use super::yaml;
 
@@ -17,6 +18,7 @@ pub struct Configuration {
     features: Vec<Feature>,
     components: Components,
     api: Access,
+    secrets: SecretScopes,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,7 +51,7 @@ struct Rule {
 }
 
 /// Members of `spec` that this version reads.
-const READ: &[&str] = &["features", "components", "api"];
+const READ: &[&str] = &["features", "components", "api", "secrets"];
 
 impl Configuration {
     /// Reads the files. Returns what in them has no effect too.
@@ -76,8 +78,12 @@ impl Configuration {
             };
             let part = node.to_json();
             // Looked at alone first, so that a mistake is told with its own file.
-            serde_json::from_value::<Self>(part.clone())
+            let alone = serde_json::from_value::<Self>(part.clone())
                 .map_err(|error| fail(&format!("spec: {error}")).at(node.at))?;
+            if let Some(mistake) = alone.secrets.mistake() {
+                let at = node.entry("secrets").map_or(node.at, |(key, _)| key.at);
+                return Err(fail(&mistake).at(at));
+            }
             for key in part.as_object().into_iter().flat_map(Map::keys) {
                 if !READ.contains(&key.as_str()) {
                     let at = node.entry(key).map_or(node.at, |(key, _)| key.at);
@@ -113,6 +119,11 @@ impl Configuration {
             && (type_name.is_empty() || version.is_empty() || denied.iter().any(is_denied))
     }
 
+    /// Which secrets callers may see.
+    pub fn secrets(&self) -> &SecretScopes {
+        &self.secrets
+    }
+
     /// Which endpoints there are.
     pub fn access(&self) -> &Access {
         &self.api
@@ -128,9 +139,18 @@ impl Access {
             let path = format!("{}/{}", rule.version, rule.name);
             is_group || (!rule.name.is_empty() && route.starts_with(&path))
         };
-        let is_http = |rule: &&Rule| rule.protocol.eq_ignore_ascii_case("http");
-        let mut denied = self.denied.iter().filter(is_http);
-        let mut allowed = self.allowed.iter().filter(is_http).peekable();
+        self.lets("http", matches)
+    }
+
+    /// Whether a method of the gRPC API exists, by its group and version.
+    pub fn grpc(&self, group: &str, version: &str) -> bool {
+        self.lets("grpc", |rule| rule.name == group && rule.version == version)
+    }
+
+    fn lets(&self, protocol: &str, matches: impl Fn(&&Rule) -> bool) -> bool {
+        let is_of = |rule: &&Rule| rule.protocol.eq_ignore_ascii_case(protocol);
+        let mut denied = self.denied.iter().filter(is_of);
+        let mut allowed = self.allowed.iter().filter(is_of).peekable();
         !denied.any(|rule| matches(&rule))
             && (allowed.peek().is_none() || allowed.any(|rule| matches(&rule)))
     }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use bindery_actors::{Component, Policies};
 
-use super::{Finding, Inspection, Inventory, Resiliency, Resources, Version};
+use super::{Finding, Inspection, Inventory, Resiliency, Resources, SecretStores, Version};
 
 /// What runs.
 pub struct Live {
     versions: HashMap<String, Version>,
     resiliency: Resiliency,
+    stores: Arc<SecretStores>,
     inventory: Inventory,
     /// Files that were empty when they were last looked at.
     empty: HashSet<Arc<Path>>,
@@ -33,6 +34,8 @@ pub struct Changes {
     pub put: Vec<Component>,
     /// The policies, where they have changed.
     pub policies: Option<Option<Policies>>,
+    /// The secret stores, where they were looked at.
+    pub stores: Option<Arc<SecretStores>>,
     /// What the metadata lists now, where that has changed.
     pub inventory: Option<Inventory>,
     /// What is wrong and was not wrong before, in words.
@@ -49,6 +52,7 @@ impl Live {
         Self {
             versions: std::mem::take(&mut resources.versions),
             inventory: resources.inventory(),
+            stores: Arc::clone(&resources.stores),
             resiliency: std::mem::take(&mut resources.resiliency),
             empty: HashSet::new(),
             wrong: Vec::new(),
@@ -116,6 +120,14 @@ impl Live {
             }
         }
         self.empty = unsettled;
+
+        // What is wrong may be about a store: it goes on as it was.
+        self.stores = if errors.is_empty() && self.empty.is_empty() {
+            resources.stores
+        } else {
+            Arc::new(resources.stores.over(&self.stores))
+        };
+        changes.stores = Some(Arc::clone(&self.stores));
 
         errors.extend(resources.mistakes);
         self.show(inventory, words(&errors), &mut changes);

@@ -217,6 +217,7 @@ impl Loader<'_> {
             }
         }
         let stores = Arc::new(opened);
+        self.inspection.resources.stores = Arc::clone(&stores);
         let others: Vec<Arc<Manifest>> = others.into_iter().map(Arc::new).collect();
         for manifest in &others {
             match self.component(manifest, &stores) {

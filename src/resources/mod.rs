@@ -11,6 +11,7 @@ mod live;
 mod loader;
 mod manifest;
 mod resiliency;
+mod scopes;
 mod secrets;
 mod sources;
 mod trip;
@@ -30,6 +31,7 @@ pub use self::loader::Scope;
 pub(crate) use self::manifest::INIT_TIMEOUT;
 pub use self::manifest::{Item, ItemSource, Manifest, clean_path};
 pub use self::resiliency::Resiliency;
+pub use self::scopes::SecretScopes;
 pub use self::secrets::{SecretError, SecretStore, SecretStores};
 pub use self::sources::{Place, Sources, inspect};
 pub use self::values::{Env, ManifestSettings, Surroundings};
@@ -44,7 +46,9 @@ pub struct Resources {
     pub versions: HashMap<String, Version>,
     /// What protects their calls and events.
     pub resiliency: Resiliency,
-    /// The secret stores, which the metadata lists first.
+    /// The secret stores.
+    pub stores: Arc<SecretStores>,
+    /// The same for the metadata, which lists them first.
     pub listed: Vec<Listed>,
     /// What is wrong and keeps nothing from starting: parts of policies.
     pub mistakes: Vec<Finding>,

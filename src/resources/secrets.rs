@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bindery_contract::settings::{Properties, Secret};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use super::values::{Env, is_forbidden};
 /// All secret stores by component name.
 #[derive(Default)]
 pub struct SecretStores {
-    stores: HashMap<String, SecretStore>,
+    stores: HashMap<String, Arc<SecretStore>>,
 }
 
 /// One secret store.
@@ -120,7 +121,25 @@ fn list(names: &[String]) -> String {
 impl SecretStores {
     /// Adds a store.
     pub fn insert(&mut self, name: impl Into<String>, store: SecretStore) {
-        self.stores.insert(name.into(), store);
+        self.stores.insert(name.into(), Arc::new(store));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.stores.is_empty()
+    }
+
+    /// The store of a name.
+    pub fn find(&self, name: &str) -> Option<Arc<SecretStore>> {
+        self.stores.get(name).cloned()
+    }
+
+    /// These, and of older ones those whose names are not among them.
+    pub fn over(&self, older: &Self) -> Self {
+        let mut stores = older.stores.clone();
+        let newer = self.stores.iter();
+        stores.extend(newer.map(|(name, store)| (name.clone(), Arc::clone(store))));
+        Self { stores }
     }
 
     /// One value of one secret.
@@ -137,13 +156,7 @@ impl SecretStores {
                 known,
             }
         })?;
-        if let SecretStore::Unsupported { type_name } = found {
-            let type_name = type_name.clone();
-            return Err(SecretError::UnsupportedStore {
-                name: name.to_owned(),
-                type_name,
-            });
-        }
+        found.check(name)?;
         let values = found.secret(secret)?;
         let value = values.get(key).ok_or_else(|| SecretError::NoKey {
             secret: secret.to_owned(),
@@ -205,6 +218,68 @@ impl SecretStore {
                 ..
             }
         )
+    }
+
+    /// What callers of the API get for a secret: a variable that is not set, or that they must not
+    /// see, is an empty text (runtime §5).
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn give(&self, store: &str, name: &str) -> Result<BTreeMap<String, Secret>, SecretError> {
+        self.check(store)?;
+        match self.secret(name) {
+            Err(SecretError::NotFound(_) | SecretError::Forbidden(_)) if self.is_env() => {
+                Ok(BTreeMap::from([(name.to_owned(), Secret::new(""))]))
+            }
+            given => given,
+        }
+    }
+
+    /// All that callers of the API may get, by name.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn give_all(
+        &self,
+        store: &str,
+    ) -> Result<BTreeMap<String, BTreeMap<String, Secret>>, SecretError> {
+        self.check(store)?;
+        match self {
+            Self::Env { prefix, env } => {
+                let variables = env.all().into_iter();
+                let named = variables.filter(|(name, _)| !is_forbidden(name));
+                let shown = named.filter_map(|(name, value)| {
+                    let name = name.strip_prefix(&**prefix)?.to_owned();
+                    let values = BTreeMap::from([(name.clone(), Secret::new(value))]);
+                    (!name.is_empty()).then_some((name, values))
+                });
+                Ok(shown.collect())
+            }
+            Self::File {
+                separator,
+                multi_valued,
+                ..
+            } => {
+                let all = secrets(&self.read_file()?, separator, *multi_valued);
+                Ok(all.into_iter().collect())
+            }
+            Self::Unsupported { .. } => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Whether it is of a type that can be asked.
+    fn check(&self, name: &str) -> Result<(), SecretError> {
+        match self {
+            Self::Unsupported { type_name } => Err(SecretError::UnsupportedStore {
+                name: name.to_owned(),
+                type_name: type_name.clone(),
+            }),
+            Self::Env { .. } | Self::File { .. } => Ok(()),
+        }
+    }
+
+    fn is_env(&self) -> bool {
+        matches!(self, Self::Env { .. })
     }
 
     /// All values of one secret.

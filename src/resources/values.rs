@@ -50,6 +50,23 @@ impl Env {
         }
     }
 
+    /// All variables whose names and values are text.
+    pub fn all(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Process => std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            Self::Fixed(variables) => {
+                let variables = variables.iter();
+                variables
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect()
+            }
+        }
+    }
+
     /// The value of a variable, if it is set and not empty.
     pub fn non_empty(&self, name: &str) -> Option<String> {
         self.get(name).filter(|value| !value.is_empty())

@@ -151,6 +151,8 @@ impl Control {
             inventory: resources.inventory(),
             features: hot_reload.then_some("HotReload").into_iter().collect(),
             access: configuration.access().clone(),
+            stores: Arc::clone(&resources.stores),
+            scopes: configuration.secrets().clone(),
             operator: runtime.operator(),
             token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
             max_body: config.max_body,
@@ -162,13 +164,7 @@ impl Control {
         runtime.load(resources.components);
         // Before anybody can call: a name that is not known yet would be an error.
         runtime.loaded().await;
-        let (servers, workers) = match &config.http {
-            Some(http) => (
-                Some(http_ports.serve(&api, http, &config, workers)?),
-                Vec::new(),
-            ),
-            None => (None, own_workers(runtime.core(), workers).await),
-        };
+        let (servers, workers) = serve_http(http_ports, &api, &config, workers).await?;
         let grpc = grpc_ports.serve(&api, config.max_head)?;
         let way = way(remote, &in_process, &config);
         let drained = Rc::new(Cell::new(false));
@@ -302,6 +298,19 @@ impl Control {
             .await;
         outcome
     }
+}
+
+/// Serves the HTTP API on workers of its own; without one, workers that nothing is served on.
+async fn serve_http(
+    ports: HttpPorts,
+    api: &Arc<Api>,
+    config: &Config,
+    workers: usize,
+) -> Result<(Option<Servers>, Vec<Arbiter>), StartError> {
+    Ok(match &config.http {
+        Some(http) => (Some(ports.serve(api, http, config, workers)?), Vec::new()),
+        None => (None, own_workers(api.core(), workers).await),
+    })
 }
 
 /// One for each processor of the quota, unless a number is given.

@@ -150,6 +150,9 @@ impl Reloader {
                 if configuration != self.configuration {
                     tracing::info!(target: "dapr.runtime.hotreload", "Configuration updated");
                     self.api.set_access(configuration.access());
+                    self.api
+                        .secrets()
+                        .set_scopes(configuration.secrets().clone());
                     self.configuration = configuration;
                 }
                 Ok(inspection)
@@ -169,6 +172,7 @@ impl Reloader {
             removed,
             put,
             policies,
+            stores,
             inventory,
             wrong,
             odd,
@@ -185,6 +189,9 @@ impl Reloader {
         if let Some(policies) = policies {
             tracing::info!(target: "dapr.runtime.hotreload", "Resiliency updated");
             self.runtime.core().set_policies(policies);
+        }
+        if let Some(stores) = stores {
+            self.api.secrets().set_stores(stores);
         }
         for name in &removed {
             tracing::info!(target: "dapr.runtime.hotreload", "Component deleted: {name}");

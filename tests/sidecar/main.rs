@@ -16,6 +16,7 @@ mod reload;
 mod resiliency;
 mod resources;
 mod secrets;
+mod secrets_api;
 mod servers;
 mod sockets;
 mod support;
