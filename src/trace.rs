@@ -1,6 +1,7 @@
 //! Trace contexts and baggage (runtime §1.1.3): what is one, a fresh one, and how gRPC writes them.
 
 use bindery_contract::Metadata;
+use http::header::{HeaderMap, HeaderValue};
 
 /// The W3C context that a call carries on: the caller's own, or a fresh, unsampled one.
 #[derive(Clone, Debug)]
@@ -30,6 +31,20 @@ impl TraceContext {
             metadata.insert("tracestate", state.clone());
         }
         self.inject_baggage(metadata);
+    }
+
+    /// Puts it into the headers of a request, over whatever is there.
+    pub(crate) fn put_into(&self, headers: &mut HeaderMap) {
+        for (name, value) in [
+            ("traceparent", Some(&self.parent)),
+            ("tracestate", self.state.as_ref()),
+            ("baggage", self.baggage.as_ref()),
+        ] {
+            headers.remove(name);
+            if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
     }
 
     /// Puts only the baggage there.

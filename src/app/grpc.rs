@@ -48,7 +48,7 @@ impl GrpcApp {
 
     /// A client with a connection of its own, made at the first call and again whenever it is
     /// lost.
-    fn client(&self) -> Result<AppCallbackClient<Channel>, Cause> {
+    pub(super) fn client(&self) -> Result<AppCallbackClient<Channel>, Cause> {
         Ok(AppCallbackClient::new(self.channel()?))
     }
 
@@ -56,6 +56,13 @@ impl GrpcApp {
     pub(super) fn prober(&self) -> Result<GrpcProber, Cause> {
         let channel = self.channel()?;
         Ok(GrpcProber(AppCallbackHealthCheckClient::new(channel)))
+    }
+
+    /// Puts the app's token where it looks for it.
+    pub(super) fn authorise(&self, headers: &mut MetadataMap) {
+        if let Some(token) = &self.token {
+            headers.insert("dapr-api-token", token.clone());
+        }
     }
 
     fn channel(&self) -> Result<Channel, Cause> {
@@ -180,7 +187,7 @@ fn add_trace(headers: &mut MetadataMap, event: &Event) {
 }
 
 /// A failure as the reference writes it, and what it came from.
-fn shown(status: &Status) -> String {
+pub(super) fn shown(status: &Status) -> String {
     let code = match status.code() {
         Code::Ok => "OK".to_owned(),
         Code::Cancelled => "Canceled".to_owned(),

@@ -1,7 +1,7 @@
-//! An event's metadata as headers of the request that brings it to the app (runtime §2.4).
+//! Headers of what reaches the app: an event's metadata (runtime §2.4), and those of a call.
 
 use bindery_contract::Metadata;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::trace;
 
@@ -55,6 +55,30 @@ pub(super) fn add(headers: &mut HeaderMap, metadata: &Metadata) {
     }
 }
 
+/// What the sidecar means for itself, or does itself.
+const OWN: &[&str] = &["dapr-api-token", "dapr-app-id", "expect"];
+
+/// The headers of a call, or of its answer, that are passed on: all but those of the connection,
+/// the type of the content, which travels with it, and the sidecar's own.
+pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let nominated: Vec<&str> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(',').map(str::trim))
+        .collect();
+    let mut passed = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let text = name.as_str();
+        let is_nominated = nominated.iter().any(|one| one.eq_ignore_ascii_case(text));
+        let is_ours = WITHHELD.contains(&text) || OWN.contains(&text) || text.starts_with("grpc-");
+        if !is_nominated && !is_ours {
+            passed.append(name, value.clone());
+        }
+    }
+    passed
+}
+
 /// The header of a key: its own name, but for what means something else in HTTP or gRPC.
 fn name_of(key: &str) -> Option<HeaderName> {
     let is_grpc = key
@@ -100,6 +124,30 @@ mod tests {
             ]
         );
         assert_eq!(headers["lines"], "a  b");
+    }
+
+    #[test]
+    fn a_call_passes_its_headers_on_but_for_those_of_the_connection_and_ours() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-mine", "1"),
+            ("x-mine", "2"),
+            ("cookie", "a=b"),
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("host", "h"),
+            ("content-length", "3"),
+            ("content-type", "text/plain"),
+            ("dapr-api-token", "secret"),
+            ("dapr-app-id", "me"),
+            ("grpc-timeout", "1S"),
+            ("te", "trailers"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let passed = passed_on(&headers);
+        let names: Vec<_> = passed.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-mine", "x-mine", "cookie"]);
     }
 
     #[test]

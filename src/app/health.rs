@@ -108,7 +108,8 @@ impl Guarded {
     }
 }
 
-const UNWELL: &str = "app is not in a healthy state";
+/// What whoever wants something of an unwell app is told.
+pub(super) const UNWELL: &str = "app is not in a healthy state";
 
 impl App for Guarded {
     fn subscribes<'a>(&'a self, input: &'a InputName) -> BoxFuture<'a, Result<bool, Cause>> {

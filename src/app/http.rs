@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-type HttpClient = Client<Dial, Full<Bytes>>;
+pub(super) type HttpClient = Client<Dial, Full<Bytes>>;
 
 impl HttpApp {
     /// An app that is reached like this.
@@ -102,7 +102,11 @@ impl HttpApp {
         })
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<Request<Full<Bytes>>, Cause> {
+    pub(super) fn request(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Request<Full<Bytes>>, Cause> {
         let place = self.place.clone()?;
         let uri = Uri::builder()
             .scheme(self.dial.scheme())
@@ -127,7 +131,7 @@ impl HttpApp {
     }
 
     /// Waits for the app to have room for one more request.
-    async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    pub(super) async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         match &self.turns {
             // Never closed, so waiting cannot fail.
             Some(turns) => turns.acquire().await.ok(),
@@ -135,7 +139,8 @@ impl HttpApp {
         }
     }
 
-    fn client(&self) -> HttpClient {
+    /// A client with connections of its own.
+    pub(super) fn client(&self) -> HttpClient {
         Client::builder(TokioExecutor::new())
             .http2_only(self.config.protocol == Protocol::H2c)
             .pool_max_idle_per_host(64)

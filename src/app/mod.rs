@@ -1,6 +1,7 @@
 //! The way to the app: over HTTP, over gRPC, or in this process.
 
 mod answer;
+mod callee;
 mod dial;
 mod grpc;
 mod headers;
@@ -10,7 +11,9 @@ mod in_process;
 mod remote;
 mod routes;
 
+pub use self::callee::{AppAnswer, AppRequest, Callee, NotCalled};
 pub use self::grpc::GrpcApp;
+pub(crate) use self::headers::passed_on;
 pub use self::health::{Guarded, HealthCheck, watch as watch_health};
 pub use self::http::HttpApp;
 pub use self::in_process::{Handlers, InProcessApp, IntoAnswer};

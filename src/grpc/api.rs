@@ -9,8 +9,9 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::door::Trace;
+use super::proto::common::v1::InvokeResponse;
 use super::proto::runtime::v1 as proto;
-use super::{secrets, status};
+use super::{invoke, secrets, status};
 use crate::http::Api;
 
 /// The sidecar's own service.
@@ -70,6 +71,13 @@ impl proto::dapr_server::Dapr for Dapr {
             Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
             Err(error) => Err(status::of_failed_call(&asked.name, &error)),
         }
+    }
+
+    async fn invoke_service(
+        &self,
+        request: Request<proto::InvokeServiceRequest>,
+    ) -> Result<Response<InvokeResponse>, Status> {
+        invoke::of_the_app(&self.api, request).await
     }
 
     async fn get_secret(

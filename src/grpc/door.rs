@@ -24,6 +24,9 @@ use crate::trace::{TraceContext, from_binary, joined_baggage, to_binary};
 
 const TRACE_BIN: HeaderName = HeaderName::from_static("grpc-trace-bin");
 
+/// How tonic begins when a message is over the limit.
+const TOO_LARGE: &str = "Error, decoded message length too large";
+
 type Route = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// The services of one port.
@@ -31,6 +34,8 @@ pub(crate) struct Door {
     api: Arc<Api>,
     /// By their full names.
     services: Vec<(&'static str, Route)>,
+    /// What callers of everything else are told.
+    elsewhere: &'static str,
 }
 
 impl Door {
@@ -46,7 +51,10 @@ impl Door {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
                 .with_service_name(DaprServer::<api::Dapr>::NAME)
         };
-        let mut door = Self::of_other_sidecars(api);
+        let mut door = Self {
+            elsewhere: status::NO_BINDINGS,
+            ..Self::of_other_sidecars(api)
+        };
         door.add(dapr);
         door.add(reflection().build_v1().expect("the files are ours"));
         door.add(reflection().build_v1alpha().expect("the files are ours"));
@@ -58,6 +66,7 @@ impl Door {
         let mut door = Self {
             api,
             services: Vec::new(),
+            elsewhere: status::NO_OTHER_SIDECARS,
         };
         let (_, health) = tonic_health::server::health_reporter();
         door.add(health);
@@ -96,7 +105,7 @@ impl Door {
             return status::of_closed_method().into_http();
         }
         let Some(route) = self.route(path) else {
-            return status::of_unknown_method().into_http();
+            return status::of_unknown_method(self.elsewhere).into_http();
         };
         let echo = trace.to_header();
         request.extensions_mut().insert(trace);
@@ -118,10 +127,13 @@ impl Door {
     /// What tonic answers on its own, as clients of the reference know it.
     fn in_the_references_words(&self, response: Response<Body>) -> Response<Body> {
         match Status::from_header_map(response.headers()) {
-            Some(said) if said.code() == Code::Unimplemented => {
-                status::of_unknown_method().into_http()
+            // The app may answer with the same codes; what it says is passed on.
+            Some(said) if said.code() == Code::Unimplemented && said.message().is_empty() => {
+                status::of_unknown_method(self.elsewhere).into_http()
             }
-            Some(said) if said.code() == Code::OutOfRange => {
+            Some(said)
+                if said.code() == Code::OutOfRange && said.message().starts_with(TOO_LARGE) =>
+            {
                 status::of_large_message(self.api.max_body()).into_http()
             }
             Some(_) => with_trailers(response),
@@ -164,7 +176,7 @@ fn with_trailers(response: Response<Body>) -> Response<Body> {
 /// The trace of a request, and whether its caller has named it in so many words.
 #[derive(Clone)]
 pub(super) struct Trace {
-    context: TraceContext,
+    pub(super) context: TraceContext,
     named: bool,
 }
 

@@ -8,6 +8,7 @@
 mod api;
 mod connection;
 mod door;
+mod invoke;
 mod metadata;
 mod prompt;
 pub mod proto;

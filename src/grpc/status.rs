@@ -11,10 +11,14 @@ use tonic_types::{ErrorDetails, StatusExt};
 const DOMAIN: &str = "dapr.io";
 const INVOKE_FAILED: &str = "ERR_INVOKE_OUTPUT_BINDING";
 
-/// What callers of everything that is not here are told.
-const ELSEWHERE: &str = "this sidecar is Bindery: it serves Dapr's bindings and secrets \
-    (InvokeBinding, GetSecret, GetBulkSecret, GetMetadata, SetMetadata, Shutdown) and no other \
-    building block";
+/// What callers of another building block are told.
+pub(super) const NO_BINDINGS: &str = "this sidecar is Bindery: it serves Dapr's bindings, secrets \
+    and calls of its own app (InvokeBinding, GetSecret, GetBulkSecret, InvokeService, GetMetadata, \
+    SetMetadata, Shutdown) and no other building block";
+
+/// What other sidecars are told.
+pub(super) const NO_OTHER_SIDECARS: &str = "this sidecar is Bindery: it takes no calls of other \
+    sidecars; this port answers that it is there";
 
 /// A call of an output that failed, with what metadata the upstream gave with its answer.
 pub(super) fn of_failed_call(binding: &str, error: &CallError) -> Status {
@@ -76,7 +80,7 @@ pub(super) fn of_closed_method() -> Status {
 }
 
 /// A failure that is one of HTTP: its status, its name, and what it is about.
-fn of_http(code: Code, status: u16, name: &str, problem: &str) -> Status {
+pub(super) fn of_http(code: Code, status: u16, name: &str, problem: &str) -> Status {
     let about = [
         ("http.code".to_owned(), status.to_string()),
         ("http.error_message".to_owned(), problem.to_owned()),
@@ -86,8 +90,8 @@ fn of_http(code: Code, status: u16, name: &str, problem: &str) -> Status {
 }
 
 /// A method that is not here.
-pub(super) fn of_unknown_method() -> Status {
-    Status::unimplemented(ELSEWHERE)
+pub(super) fn of_unknown_method(elsewhere: &str) -> Status {
+    Status::unimplemented(elsewhere)
 }
 
 /// A message over the limit: gRPC's own libraries have another code for it than tonic.

@@ -16,6 +16,7 @@ use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
 use super::trace::{echo_trace, trace_of};
 use super::{body, reply};
+use crate::app::Callee;
 use crate::resources::{Access, Inventory, SecretScopes, SecretStores};
 use crate::secrets::Secrets;
 use crate::sidecar::{Ready, ShutdownRequest};
@@ -39,6 +40,8 @@ pub struct ApiConfig {
     pub stores: Arc<SecretStores>,
     /// Which of their secrets callers may see.
     pub scopes: SecretScopes,
+    /// The app, for those who call it.
+    pub callee: Callee,
     /// A hand on single bindings.
     pub operator: Operator,
     /// `DAPR_API_TOKEN`.
@@ -58,6 +61,7 @@ pub struct Api {
     /// `None` while nothing is configured.
     access: ArcSwapOption<Access>,
     secrets: Secrets,
+    callee: Callee,
     pub(super) operator: Operator,
     token: Option<Secret>,
     max_body: Option<usize>,
@@ -79,6 +83,7 @@ impl Api {
             },
             access: ArcSwapOption::empty(),
             secrets: Secrets::new(config.stores, config.scopes),
+            callee: config.callee,
             operator: config.operator,
             token: config.token,
             max_body: config.max_body,
@@ -111,6 +116,11 @@ impl Api {
         &self.secrets
     }
 
+    /// The app, for those who call it.
+    pub(crate) fn callee(&self) -> &Callee {
+        &self.callee
+    }
+
     pub(super) fn has_token(&self) -> bool {
         self.token.is_some()
     }
@@ -121,6 +131,13 @@ impl Api {
             Some(access) if !route.is_open(access) => Route::Unknown,
             _ => route,
         }
+    }
+
+    /// Whether a Configuration leaves calls of the app open.
+    pub(super) fn lets_invoke(&self) -> bool {
+        let access = self.access.load();
+        let mut access = access.iter();
+        access.all(|access| access.http("invoke", "v1", "v1.0/invoke/*"))
     }
 
     /// Whether a Configuration leaves a group of methods of the gRPC API open.
@@ -174,11 +191,7 @@ pub async fn serve(
         Route::Secrets(store) => api.all_secrets(store).await,
         Route::Status(name) => api.binding_status(name, &request),
         Route::Operate(name, operation) => api.operate(name, operation, &request).await,
-        Route::Unknown => reply::error(
-            StatusCode::NOT_FOUND,
-            "ERR_DIRECT_INVOKE",
-            "failed getting app id either from the URL path or the header dapr-app-id",
-        ),
+        Route::Unknown => api.invoke_app(&request, payload, &trace).await,
     };
     if traced {
         echo_trace(&trace, response.headers_mut());

@@ -8,6 +8,7 @@ pub mod body;
 mod connection;
 mod control;
 mod cors;
+mod invoke;
 mod ledger;
 mod listen;
 mod metadata;

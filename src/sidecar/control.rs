@@ -20,7 +20,7 @@ use super::http_api::HttpPorts;
 use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
 use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
-use crate::app::{Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
+use crate::app::{Callee, Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
 use crate::catalogue::Catalogue;
 use crate::http::{Api, ApiConfig, AppConnection, AppHealth, Servers};
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
@@ -137,7 +137,7 @@ impl Control {
         let health = app.as_ref().and_then(|app| app.health.clone());
         let (is_well_in, is_well) = watch::channel(health.is_none());
         let guard = health.as_ref().map(|_| is_well.clone());
-        let reached = reached(remote.as_ref(), &in_process, guard);
+        let reached = reached(remote.as_ref(), &in_process, guard.clone());
         let runtime = Rc::new(start_runtime(&config, &clock, workers, reached));
         let hot_reload = configuration
             .feature("HotReload")
@@ -153,6 +153,7 @@ impl Control {
             access: configuration.access().clone(),
             stores: Arc::clone(&resources.stores),
             scopes: configuration.secrets().clone(),
+            callee: Callee::new(config.app_id.clone(), remote.clone(), guard),
             operator: runtime.operator(),
             token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
             max_body: config.max_body,

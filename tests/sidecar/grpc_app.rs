@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bindery::grpc::proto::common::v1::StateItem;
+use bindery::grpc::proto::common::v1::{InvokeRequest, InvokeResponse, StateItem};
 use bindery::grpc::proto::runtime::v1::app_callback_server::{AppCallback, AppCallbackServer};
 use bindery::grpc::proto::runtime::v1::binding_event_response::BindingEventConcurrency;
 use bindery::grpc::proto::runtime::v1::{
@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(20);
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// What listens on a port until it is dropped; then all its connections are gone too.
-struct Listening {
+pub(crate) struct Listening {
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -93,7 +93,7 @@ where
 }
 
 /// HTTP/2 on each connection.
-fn listen_http2<S, B>(port: u16, tls: Option<TlsAcceptor>, service: S) -> Listening
+pub(crate) fn listen_http2<S, B>(port: u16, tls: Option<TlsAcceptor>, service: S) -> Listening
 where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
@@ -155,6 +155,13 @@ impl App {
 
 #[tonic::async_trait]
 impl AppCallback for App {
+    async fn on_invoke(
+        &self,
+        _: Request<InvokeRequest>,
+    ) -> Result<Response<InvokeResponse>, Status> {
+        Err(Status::unimplemented("it takes events only"))
+    }
+
     async fn list_input_bindings(
         &self,
         request: Request<()>,

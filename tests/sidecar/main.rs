@@ -10,6 +10,7 @@ mod grpc_api;
 mod grpc_app;
 mod health;
 mod http_api;
+mod invocation;
 mod operate;
 mod ports;
 mod reload;
