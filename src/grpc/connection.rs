@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
+use super::authority::Legible;
 use super::door::Door;
 use super::prompt::Prompt;
 use crate::http::Stream;
@@ -50,7 +51,9 @@ pub(super) async fn serve(
         calls: Arc::clone(&calls),
     };
     stream.set_nodelay();
-    let stream = TokioIo::new(Prompt::new(stream, PREFACE, &clock));
+    let is_socket_file = matches!(stream, Stream::Unix(_));
+    let stream = Prompt::new(stream, PREFACE, &clock);
+    let stream = TokioIo::new(Legible::new(stream, is_socket_file));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_AFTER)

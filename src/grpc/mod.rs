@@ -6,6 +6,7 @@
 //! do.
 
 mod api;
+mod authority;
 mod connection;
 mod door;
 mod invoke;
