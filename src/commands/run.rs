@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use super::flags::{FlagError, SidecarFlags};
+use super::flags::{FlagError, Port, SidecarFlags};
 use super::sidecar::fatal;
 use super::signals::Signals;
 use crate::sidecar::{Builder, Shutdown, Sidecar};
@@ -42,6 +42,8 @@ pub(super) fn run(arguments: RunArgs) -> ExitCode {
         // The CLI makes one up as well.
         sidecar.app_id = format!("app-{}", std::process::id());
     }
+    // As the CLI does it: several apps may run here, and nobody has told them apart.
+    sidecar.metrics_port.get_or_insert(Port(Some(0)));
     let prefix = if command.is_empty() {
         String::new()
     } else {
@@ -154,6 +156,7 @@ fn environment(sidecar: &Sidecar, flags: &SidecarFlags) -> Vec<(&'static str, St
         ("APP_PROTOCOL", flags.app_protocol.to_ascii_lowercase()),
         ("DAPR_HTTP_PORT", port_of(sidecar.http_addresses())),
         ("DAPR_GRPC_PORT", port_of(sidecar.grpc_addresses())),
+        ("DAPR_METRICS_PORT", port_of(sidecar.metrics_addresses())),
     ];
     if let Some(app_port) = flags.app_port.positive() {
         environment.push(("APP_PORT", app_port.to_string()));

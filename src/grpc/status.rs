@@ -52,6 +52,29 @@ fn failed(
     Status::with_error_details_and_metadata(code, message, details, metadata)
 }
 
+/// A code as Go's library writes it, which the metrics and the log have.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
 /// A caller without the token.
 pub(super) fn of_missing_token(given: bool) -> Status {
     let problem = if given {
@@ -59,12 +82,23 @@ pub(super) fn of_missing_token(given: bool) -> Status {
     } else {
         "missing api token in request metadata"
     };
-    let about = [("http.code", "401"), ("http.error_message", problem)];
+    of_http(Code::Unauthenticated, "Unauthorized", "401", problem)
+}
+
+/// A method that a Configuration has closed.
+pub(super) fn of_closed_method() -> Status {
+    let problem = "requested endpoint is not available";
+    of_http(Code::Unimplemented, "Not Implemented", "501", problem)
+}
+
+/// A failure that the reference describes as if it were one over HTTP.
+fn of_http(code: Code, reason: &str, http_code: &str, problem: &str) -> Status {
+    let about = [("http.code", http_code), ("http.error_message", problem)];
     let about: HashMap<_, _> = about
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
-    let details = ErrorDetails::with_error_info("Unauthorized", DOMAIN, about);
-    Status::with_error_details(Code::Unauthenticated, "Unauthorized", details)
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, about);
+    Status::with_error_details(code, reason, details)
 }
 
 /// A method that is not here.

@@ -9,6 +9,7 @@ mod connection;
 mod control;
 mod ledger;
 mod metadata;
+mod observed;
 mod path;
 mod reply;
 mod server;

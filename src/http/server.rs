@@ -10,8 +10,9 @@ use actix_web::web::ServiceConfig;
 use actix_web::{App, web};
 use bindery_contract::Clock;
 
-use super::api::{Api, serve};
+use super::api::Api;
 use super::connection::{ConnectionConfig, served_by};
+use super::observed::observed;
 
 /// How long binding a port is tried (runtime §6.3).
 const BIND_FOR: Duration = Duration::from_secs(10);
@@ -133,7 +134,7 @@ pub fn start(
             api.core().work_here();
             let app = App::new()
                 .app_data(web::Data::from(Arc::clone(&api)))
-                .default_service(web::to(serve));
+                .default_service(web::to(observed));
             served_by(app, connections.clone())
         })?;
     }
@@ -153,7 +154,7 @@ pub fn mount(api: Arc<Api>) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 
         api.core().work_here();
         let scope = web::scope("/v1.0")
             .app_data(web::Data::from(Arc::clone(&api)))
-            .default_service(web::to(serve));
+            .default_service(web::to(observed));
         config.service(scope);
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::Finding;
+use super::telemetry::{ApiLogging, LoggingSpec, MetricsSpec, TracingSpec};
 use super::values::Env;
 use super::yaml;
 
@@ -17,6 +18,10 @@ pub struct Configuration {
     features: Vec<Feature>,
     components: Components,
     api: Access,
+    /// With `metrics` on top of it.
+    metric: MetricsSpec,
+    tracing: TracingSpec,
+    logging: LoggingSpec,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,7 +54,15 @@ struct Rule {
 }
 
 /// Members of `spec` that this version reads.
-const READ: &[&str] = &["features", "components", "api"];
+const READ: &[&str] = &[
+    "features",
+    "components",
+    "api",
+    "metric",
+    "metrics",
+    "tracing",
+    "logging",
+];
 
 impl Configuration {
     /// Reads the files. Returns what in them has no effect too.
@@ -74,10 +87,10 @@ impl Configuration {
             let Some(node) = node.get("spec") else {
                 continue;
             };
-            let part = node.to_json();
+            let mut part = node.to_json();
+            drop_nulls(&mut part);
             // Looked at alone first, so that a mistake is told with its own file.
-            serde_json::from_value::<Self>(part.clone())
-                .map_err(|error| fail(&format!("spec: {error}")).at(node.at))?;
+            Self::check(&part).map_err(|error| fail(&format!("spec: {error}")).at(node.at))?;
             for key in part.as_object().into_iter().flat_map(Map::keys) {
                 if !READ.contains(&key.as_str()) {
                     let at = node.entry(key).map_or(node.at, |(key, _)| key.at);
@@ -85,10 +98,22 @@ impl Configuration {
                     odd.push(Finding::in_file(&file, problem).at(at));
                 }
             }
+            new_name_of_metrics(&mut part);
             lay_over(&mut spec, part);
         }
         let configuration = serde_json::from_value(spec).unwrap_or_default();
         Ok((configuration, odd))
+    }
+
+    fn check(part: &Value) -> Result<(), String> {
+        let text = |error: serde_json::Error| error.to_string();
+        let mut part = part.clone();
+        new_name_of_metrics(&mut part);
+        let alone: Self = serde_json::from_value(part).map_err(text)?;
+        match alone.metric.wrong_expression() {
+            Some(problem) => Err(format!("metrics.rules: {problem}")),
+            None => Ok(()),
+        }
     }
 
     /// Whether a feature is on; `None` where nothing is said of it.
@@ -113,6 +138,21 @@ impl Configuration {
             && (type_name.is_empty() || version.is_empty() || denied.iter().any(is_denied))
     }
 
+    /// Where spans go, and how many.
+    pub fn tracing(&self) -> &TracingSpec {
+        &self.tracing
+    }
+
+    /// Which calls of the API are lines of the log.
+    pub fn api_logging(&self) -> &ApiLogging {
+        &self.logging.api_logging
+    }
+
+    /// What is counted, and how.
+    pub fn metrics(&self) -> &MetricsSpec {
+        &self.metric
+    }
+
     /// Which endpoints there are.
     pub fn access(&self) -> &Access {
         &self.api
@@ -133,6 +173,35 @@ impl Access {
         let mut allowed = self.allowed.iter().filter(is_http).peekable();
         !denied.any(|rule| matches(&rule))
             && (allowed.peek().is_none() || allowed.any(|rule| matches(&rule)))
+    }
+
+    /// Whether a method of the gRPC API exists: of this group and version, both compared exactly,
+    /// or of none that rules could name. A denial counts first.
+    pub fn grpc(&self, group: Option<(&str, &str)>) -> bool {
+        let matches = |rule: &Rule| group == Some((&*rule.name, &*rule.version));
+        let is_grpc = |rule: &&Rule| rule.protocol == "grpc";
+        let mut denied = self.denied.iter().filter(is_grpc);
+        let mut allowed = self.allowed.iter().filter(is_grpc).peekable();
+        !denied.any(matches) && (allowed.peek().is_none() || allowed.any(matches))
+    }
+}
+
+/// A key without a value says nothing.
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, value| !value.is_null());
+        members.values_mut().for_each(drop_nulls);
+    }
+}
+
+/// `metrics` is the new name of `metric`, and wins member by member.
+fn new_name_of_metrics(spec: &mut Value) {
+    let Some(spec) = spec.as_object_mut() else {
+        return;
+    };
+    if let Some(metrics) = spec.remove("metrics") {
+        let below = spec.entry("metric");
+        lay_over(below.or_insert(Value::Object(Map::new())), metrics);
     }
 }
 
@@ -225,9 +294,9 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_told_with_its_place() {
-        let (_, odd) = load(&["spec:\n  tracing: {samplingRate: \"1\"}\n"], &env(&[])).unwrap();
+        let (_, odd) = load(&["spec:\n  httpPipeline: {handlers: []}\n"], &env(&[])).unwrap();
         assert_eq!(odd[0].at.unwrap().to_string(), "2:3");
-        assert!(odd[0].problem.contains("spec.tracing"));
+        assert!(odd[0].problem.contains("spec.httpPipeline"));
     }
 
     #[test]
@@ -272,6 +341,18 @@ mod tests {
             metadata(&grpc),
             "rules of one protocol do not restrict the other"
         );
+        assert!(grpc.grpc(Some(("bindings", "v1"))));
+        assert!(!grpc.grpc(Some(("metadata", "v1"))) && !grpc.grpc(None));
+        let denied = |rule: &str| access(&format!("    denied: [{rule}]\n"));
+        let bindings = Some(("bindings", "v1"));
+        assert!(!denied("{name: bindings, version: v1, protocol: grpc}").grpc(bindings));
+        for other in [
+            "{name: bindings, version: v1, protocol: GRPC}",
+            "{name: bindings, version: v1.0, protocol: grpc}",
+            "{name: bindings, version: v1, protocol: http}",
+        ] {
+            assert!(denied(other).grpc(bindings), "{other}");
+        }
     }
 
     #[test]

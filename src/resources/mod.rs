@@ -13,6 +13,7 @@ mod manifest;
 mod resiliency;
 mod secrets;
 mod sources;
+mod telemetry;
 mod trip;
 mod values;
 mod yaml;
@@ -32,6 +33,10 @@ pub use self::manifest::{Item, ItemSource, Manifest, clean_path};
 pub use self::resiliency::Resiliency;
 pub use self::secrets::{SecretError, SecretStore, SecretStores};
 pub use self::sources::{Place, Sources, inspect};
+pub use self::telemetry::{
+    ApiLogging, HttpMetrics, LabelRule, LoggingSpec, MetricsRule, MetricsSpec, OtelSpec,
+    TracingSpec, ZipkinSpec,
+};
 pub use self::values::{Env, ManifestSettings, Surroundings};
 pub use self::yaml::Position;
 

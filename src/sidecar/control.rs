@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use bindery_actors::{Core, Limits, Runtime, RuntimeConfig, Threads, app};
+use bindery_actors::{Core, Limits, Observer, Runtime, RuntimeConfig, Threads, app};
 use bindery_contract::settings::Secret;
 use bindery_contract::{Clock, Deadline, Identity};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::{AppConfig, Config, HttpConfig};
+use super::config::{AppConfig, Config};
 use super::grpc::{GrpcPorts, GrpcServers};
 use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
+use super::telemetry::{MetricsPort, telemetry};
 use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
 use crate::app::{Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
 use crate::catalogue::Catalogue;
@@ -25,6 +26,9 @@ use crate::http::{
     self, Api, ApiConfig, AppConnection, AppHealth, Listener, ServerConfig, Servers,
 };
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::{Exporter, Metrics};
+use crate::telemetry::traces::{Traced, Traces};
 
 /// Everything a sidecar is started from.
 pub(super) struct Plan {
@@ -89,6 +93,7 @@ pub(super) struct Parts {
     pub(super) api: Arc<Api>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) grpc_addresses: Vec<SocketAddr>,
+    pub(super) metrics_addresses: Vec<SocketAddr>,
     pub(super) ready: watch::Receiver<Ready>,
     pub(super) requests: watch::Receiver<Option<super::ShutdownRequest>>,
 }
@@ -105,6 +110,7 @@ struct Control {
     workers: Vec<Arbiter>,
     addresses: Vec<SocketAddr>,
     grpc_addresses: Vec<SocketAddr>,
+    exporter: Exporter,
     ready: watch::Receiver<Ready>,
     requests: watch::Receiver<Option<super::ShutdownRequest>>,
     is_well: watch::Receiver<bool>,
@@ -129,21 +135,23 @@ impl Control {
         let sources = Arc::new(sources(&config, catalogue, components));
         let configuration = configuration(&config)?;
         let mut resources = load(&sources, &configuration)?;
+        let metrics_port = MetricsPort::bind(&config, &configuration, &clock).await?;
         let listeners = bind(&config, &clock).await?;
         let grpc_ports = GrpcPorts::bind(config.grpc.as_ref(), &clock).await?;
         let grpc_addresses = grpc_ports.addresses();
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(|listener| listener.address).collect();
+        let addresses = addresses_of(&listeners);
         let workers = worker_count(&config);
-        let remote = app.as_ref().map(|app| remote_app(app, &config, &clock));
+        let telemetry = telemetry(&config, &configuration, &clock);
+        let reach = |app| remote_app(app, &config, &clock, &telemetry);
+        let remote = app.as_ref().map(reach);
         let health = app.as_ref().and_then(|app| app.health.clone());
         let (is_well_in, is_well) = watch::channel(health.is_none());
         let guard = health.as_ref().map(|_| is_well.clone());
-        let reached = reached(remote.as_ref(), &in_process, guard);
-        let runtime = Rc::new(start_runtime(&config, &clock, workers, reached));
-        let hot_reload = configuration
-            .feature("HotReload")
-            .unwrap_or(config.hot_reload);
+        let reached = reached(remote.as_ref(), &in_process, guard, &telemetry.traces);
+        let metrics = telemetry.metrics.clone();
+        let runtime = Rc::new(start_runtime(&config, &clock, workers, reached, &metrics));
+        let hot_reload = configuration.feature("HotReload");
+        let hot_reload = hot_reload.unwrap_or(config.hot_reload);
         let (ready_in, ready) = watch::channel(Ready::default());
         let (shutdown, requests) = watch::channel(None);
         let api = Arc::new(Api::new(ApiConfig {
@@ -157,45 +165,41 @@ impl Control {
             token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
             max_body: config.max_body,
             ready: ready.clone(),
+            telemetry,
             shutdown,
         }));
+        metrics.resiliency_loaded(resources.resiliency.documents());
         runtime.core().set_policies(resources.resiliency.policies());
         let live = Live::new(&mut resources);
         runtime.load(resources.components);
+        let exporter = metrics_port.serve(&api)?;
         // Before anybody can call: a name that is not known yet would be an error.
         runtime.loaded().await;
-        let (servers, workers) = match &config.http {
-            Some(http) => (
-                Some(serve_http(listeners, &api, http, workers, config.grace)?),
-                Vec::new(),
-            ),
-            None => (None, own_workers(runtime.core(), workers).await),
+        let servers = serve_http(listeners, &api, &config, workers)?;
+        let workers = match &servers {
+            Some(_) => Vec::new(),
+            None => own_workers(runtime.core(), workers).await,
         };
         let grpc = grpc_ports.serve(&api)?;
-        let way = way(remote, &in_process, &config);
         let drained = Rc::new(Cell::new(false));
         let readiness = Readiness {
             core: Arc::clone(runtime.core()),
             inputs: runtime.input_switch(),
-            way,
-            health: health.map(|check| Health {
-                check,
-                is_well: is_well_in,
-            }),
+            way: way(remote, &in_process, &config),
+            health: health.map(|check| Health::new(check, is_well_in)),
             drained: Rc::clone(&drained),
             ready: ready_in,
             started,
         };
-        let is_watched = hot_reload && config.has_files();
         let reloader = Reloader {
             clock: clock.clone(),
             sources,
             live,
             runtime: Rc::clone(&runtime),
             api: Arc::clone(&api),
+            watch: (hot_reload && config.has_files()).then_some(config.reconcile),
             configurations: config.configurations,
             configuration: Arc::new(configuration),
-            watch: is_watched.then_some(config.reconcile),
         };
         let (reload, asked) = mpsc::unbounded_channel();
         Ok(Self {
@@ -208,6 +212,7 @@ impl Control {
             workers,
             addresses,
             grpc_addresses,
+            exporter,
             ready,
             requests,
             is_well,
@@ -224,6 +229,7 @@ impl Control {
             api: Arc::clone(&self.api),
             addresses: self.addresses.clone(),
             grpc_addresses: self.grpc_addresses.clone(),
+            metrics_addresses: self.exporter.addresses().to_vec(),
             ready: self.ready.clone(),
             requests: self.requests.clone(),
         }
@@ -274,6 +280,7 @@ impl Control {
         // What stops takes no changes in, and reads nothing that it did not read before.
         self.reloader.abort();
         self.readiness.abort();
+        drop(self.exporter);
         let deadline = match self.grace {
             Some(grace) => Deadline::at(self.clock.now() + grace),
             None => Deadline::NONE,
@@ -285,6 +292,7 @@ impl Control {
                 servers.stop().await;
             }
             self.runtime.close(deadline).await;
+            self.api.telemetry().traces.finish().await;
         };
         let outcome = match deadline.limit(&self.clock, steps).await {
             Some(()) => Shutdown::Graceful,
@@ -315,6 +323,10 @@ async fn bind(config: &Config, clock: &Clock) -> Result<Vec<Listener>, StartErro
     bound.map_err(StartError::Listen)
 }
 
+fn addresses_of(listeners: &[Listener]) -> Vec<SocketAddr> {
+    listeners.iter().map(|listener| listener.address).collect()
+}
+
 /// One for each processor of the quota, unless a number is given.
 fn worker_count(config: &Config) -> usize {
     match config.workers {
@@ -328,6 +340,7 @@ fn start_runtime(
     clock: &Clock,
     workers: usize,
     app: Arc<dyn app::App>,
+    metrics: &Metrics,
 ) -> Runtime {
     Runtime::start(RuntimeConfig {
         clock: clock.clone(),
@@ -341,6 +354,9 @@ fn start_runtime(
         },
         threads: Threads::Own,
         app: Some(app),
+        observer: metrics
+            .is_on()
+            .then(|| Arc::new(metrics.clone()) as Arc<dyn Observer>),
     })
 }
 
@@ -361,10 +377,17 @@ fn reached(
     remote: Option<&RemoteApp>,
     in_process: &InProcessApp,
     is_well: Option<watch::Receiver<bool>>,
+    traces: &Traces,
 ) -> Arc<dyn app::App> {
     let app: Arc<dyn app::App> = match remote {
         Some(remote) => remote.as_app(),
         None => Arc::new(in_process.clone()),
+    };
+    let app = if traces.are_active() {
+        let over_grpc = matches!(remote, Some(RemoteApp::Grpc(_)));
+        Arc::new(Traced::new(app, traces.clone(), over_grpc))
+    } else {
+        app
     };
     match is_well {
         Some(is_well) => Arc::new(Guarded::new(app, is_well)),
@@ -427,7 +450,7 @@ async fn own_workers(core: &Arc<Core>, count: usize) -> Vec<Arbiter> {
     workers
 }
 
-fn remote_app(app: &AppConfig, config: &Config, clock: &Clock) -> RemoteApp {
+fn remote_app(app: &AppConfig, config: &Config, clock: &Clock, telemetry: &Telemetry) -> RemoteApp {
     RemoteApp::new(RemoteConfig {
         protocol: app.protocol,
         host: app.host.clone(),
@@ -438,6 +461,8 @@ fn remote_app(app: &AppConfig, config: &Config, clock: &Clock) -> RemoteApp {
         fetch_config: app.fetch_config,
         token: config.env.non_empty("APP_API_TOKEN").map(Secret::new),
         clock: clock.clone(),
+        metrics: telemetry.metrics.clone(),
+        begins_traces: !telemetry.traces.are_off(),
     })
 }
 
@@ -453,25 +478,28 @@ fn app_connection(app: Option<&AppConfig>) -> AppConnection {
     }
 }
 
-/// Serves the HTTP API, and says so.
+/// Serves the HTTP API, if there is to be one, and says so.
 fn serve_http(
     listeners: Vec<Listener>,
     api: &Arc<Api>,
-    config: &HttpConfig,
+    config: &Config,
     workers: usize,
-    grace: Option<Duration>,
-) -> Result<Servers, StartError> {
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+) -> Result<Option<Servers>, StartError> {
+    let Some(http) = &config.http else {
+        return Ok(None);
+    };
+    let addresses = addresses_of(&listeners);
     let server = ServerConfig {
         workers,
-        h2c: config.h2c,
-        shutdown_timeout: grace.unwrap_or(Duration::from_secs(10)),
+        h2c: http.h2c,
+        shutdown_timeout: config.grace.unwrap_or(Duration::from_secs(10)),
     };
-    let servers = http::start(listeners, Arc::clone(api), &server).map_err(StartError::Server)?;
-    if let Some(port) = reach(&addresses, !config.listen.is_empty()) {
+    let servers = crate::http::start(listeners, Arc::clone(api), &server);
+    let servers = servers.map_err(StartError::Server)?;
+    if let Some(port) = reach(&addresses, !http.listen.is_empty()) {
         tracing::info!(target: "dapr.runtime.http", "HTTP server is running on {port}");
     }
-    Ok(servers)
+    Ok(Some(servers))
 }
 
 /// Where an API listens, how far that reaches, and how to widen it.

@@ -66,7 +66,7 @@ impl Reader {
         // The pages use the default port; a sidecar of a test gets one of its own.
         let wrapper = format!(
             "#!/bin/sh\ncase \"$1\" in\n  run) shift; exec {bin} run --dapr-http-port {port} --dapr-grpc-port {grpc} \"$@\" ;;\n  \
-             --app-id) exec {bin} --dapr-http-port {port} --dapr-grpc-port {grpc} \"$@\" ;;\n  *) exec {bin} \"$@\" ;;\nesac\n",
+             --app-id) exec {bin} --dapr-http-port {port} --dapr-grpc-port {grpc} --metrics-port 0 \"$@\" ;;\n  *) exec {bin} \"$@\" ;;\nesac\n",
             bin = binary().display(),
             port = reader.http_port,
             grpc = free_port()

@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(20);
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// What listens on a port until it is dropped; then all its connections are gone too.
-struct Listening {
+pub struct Listening {
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -93,7 +93,7 @@ where
 }
 
 /// HTTP/2 on each connection.
-fn listen_http2<S, B>(port: u16, tls: Option<TlsAcceptor>, service: S) -> Listening
+pub fn listen_http2<S, B>(port: u16, tls: Option<TlsAcceptor>, service: S) -> Listening
 where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
@@ -115,7 +115,7 @@ type Answer = dyn Fn(&BindingEventRequest) -> Result<BindingEventResponse, Statu
 
 /// An app over gRPC as the SDKs make them.
 #[derive(Clone)]
-struct App {
+pub struct App {
     inputs: Vec<String>,
     answer: Arc<Answer>,
     seen: Arc<Mutex<Vec<(BindingEventRequest, MetadataMap)>>>,
@@ -139,11 +139,11 @@ impl App {
     }
 
     /// An app that takes every event of `tick`.
-    fn taking() -> Self {
+    pub fn taking() -> Self {
         Self::new(&["tick"], |_| Ok(BindingEventResponse::default()))
     }
 
-    fn start(&self, port: u16, tls: Option<TlsAcceptor>) -> Listening {
+    pub fn start(&self, port: u16, tls: Option<TlsAcceptor>) -> Listening {
         let service = AppCallbackServer::new(self.clone());
         listen_http2(port, tls, TowerToHyperService::new(service))
     }

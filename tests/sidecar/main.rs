@@ -1,6 +1,7 @@
 //! The sidecar as a process, seen from outside: its command line, its API, its way to the app,
 //! its resources. No server is needed for any of it.
 
+mod api_log;
 mod app_channel;
 mod check;
 mod command_line;
@@ -10,6 +11,7 @@ mod grpc_api;
 mod grpc_app;
 mod health;
 mod http_api;
+mod metrics;
 mod operate;
 mod reload;
 mod resiliency;
@@ -18,4 +20,5 @@ mod secrets;
 mod servers;
 mod support;
 mod tools;
+mod traces;
 mod whole_path;

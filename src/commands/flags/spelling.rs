@@ -100,9 +100,6 @@ const INEFFECTIVE: &[&str] = &[
     "read-buffer-size",
     "dapr-http-read-buffer-size",
     "allowed-origins",
-    "enable-api-logging",
-    "metrics-port",
-    "metrics-listen-address",
     "enable-profiling",
     "profile-port",
     "enable-mtls",
@@ -194,11 +191,11 @@ mod tests {
                 "{name}"
             );
         }
-        let (matches, _) = parse("--components-path c --metrics-port 1 --app-id x");
+        let (matches, _) = parse("--components-path c --profile-port 1 --app-id x");
         assert_eq!(
             deprecated(&matches),
             [("components-path", "use --resources-path")]
         );
-        assert_eq!(ineffective(&matches), ["metrics-port"]);
+        assert_eq!(ineffective(&matches), ["profile-port"]);
     }
 }
