@@ -65,12 +65,11 @@ fn configuration(folder: &Path, spec: &str) -> String {
     file.display().to_string()
 }
 
-#[test]
-fn calls_events_and_requests_over_http_are_counted_by_the_references_names() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("files").display().to_string();
+/// An output, an input that its app takes and one that it refuses, with the app's health watched.
+fn over_http(folder: &Path) -> (App, Watched) {
+    let root = folder.join("files").display().to_string();
     let components = resources(
-        folder.path(),
+        folder,
         &[
             ("files", "bindings.localstorage", &[("rootPath", &root)]),
             ("tick", "bindings.cron", &[("schedule", "@every 100ms")]),
@@ -78,19 +77,26 @@ fn calls_events_and_requests_over_http_are_counted_by_the_references_names() {
         ],
     );
     let app_port = free_port();
-    let _app = App::start(app_port, |request| match request.path.as_str() {
+    let app = App::start(app_port, |request| match request.path.as_str() {
         "/tock" if request.method == "POST" => (500, "no".into()),
         _ => (200, "yes".into()),
     });
-    let app = app_port.to_string();
+    let port = app_port.to_string();
     let flags = [
         "--app-port",
-        &app,
+        &port,
         "--enable-app-health-check",
         "--app-health-probe-interval=1",
     ];
     let it = Watched::start(&components, &flags);
     it.bindery.wait_until_ready();
+    (app, it)
+}
+
+#[test]
+fn calls_events_and_requests_over_http_are_counted_by_the_references_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_app, it) = over_http(folder.path());
     assert_eq!(it.bindery.invoke("files", CREATE).status, 200);
     assert_eq!(it.bindery.invoke("none", CREATE).status, 500);
     it.bindery.get("/v1.0/metadata");

@@ -110,7 +110,21 @@ fn over_grpc(port: u16) -> (Listening, Collected) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let each = bytes.iter();
+    each.flat_map(|byte| [byte >> 4, byte & 0xf])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+fn check_who_tells(collected: &Collected) {
+    let all = collected.0.lock().unwrap();
+    let resource = all[0].resource_spans[0].resource.as_ref().unwrap();
+    assert_eq!(texts(&resource.attributes)["service.name"], "test");
+    let scope = all[0].resource_spans[0].scope_spans[0]
+        .scope
+        .as_ref()
+        .unwrap();
+    assert_eq!(scope.name, "dapr-diagnostics");
 }
 
 #[test]
@@ -213,14 +227,7 @@ fn a_call_and_an_event_are_spans_and_what_they_lead_to_is_below_them() {
         status.message
     );
 
-    let all = collected.0.lock().unwrap();
-    let resource = all[0].resource_spans[0].resource.as_ref().unwrap();
-    assert_eq!(texts(&resource.attributes)["service.name"], "test");
-    let scope = all[0].resource_spans[0].scope_spans[0]
-        .scope
-        .as_ref()
-        .unwrap();
-    assert_eq!(scope.name, "dapr-diagnostics");
+    check_who_tells(&collected);
 }
 
 #[test]
