@@ -203,6 +203,8 @@ pages! {
     semantics: "docs/semantics.md",
     faults: "docs/faults.md",
     performance: "docs/performance.md",
+    metrics: "docs/metrics.md",
+    traces: "docs/traces.md",
     migrate_from_dapr: "examples/migrate-from-dapr.md",
     quickstart: "examples/quickstart/README.md",
 }
