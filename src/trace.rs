@@ -1,11 +1,14 @@
 //! Trace contexts and baggage (runtime §1.1.3): what is one, a fresh one, and how gRPC writes them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bindery_contract::Metadata;
 use http::header::{HeaderMap, HeaderValue};
 
 /// The W3C context that a call carries on: the caller's own, or a fresh, unsampled one.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceContext {
+    /// Empty where traces are switched off.
     pub(crate) parent: String,
     pub(crate) state: Option<String>,
     pub(crate) baggage: Option<String>,
@@ -24,9 +27,25 @@ impl TraceContext {
         }
     }
 
+    /// The place of a span of our own.
+    pub(crate) fn of_span(parent: String, state: Option<&str>, baggage: Option<String>) -> Self {
+        Self {
+            parent,
+            state: state.map(str::to_owned),
+            baggage,
+        }
+    }
+
+    /// No trace at all, where it is switched off.
+    pub(crate) fn none(baggage: Option<String>) -> Self {
+        Self::of_span(String::new(), None, baggage)
+    }
+
     /// Puts it into a call's metadata, over whatever the caller put there.
     pub(crate) fn inject(&self, metadata: &mut Metadata) {
-        metadata.insert("traceparent", self.parent.clone());
+        if !self.parent.is_empty() {
+            metadata.insert("traceparent", self.parent.clone());
+        }
         if let Some(state) = &self.state {
             metadata.insert("tracestate", state.clone());
         }
@@ -105,9 +124,16 @@ pub(crate) fn is_trace_parent(text: &str) -> bool {
 /// A valid context of its own that nobody samples: better than the all-zero one that the
 /// reference passes on, which W3C calls invalid.
 pub(crate) fn fresh_parent() -> String {
-    let mut parent = *b"00-................................-................-00";
-    write_hex(&fastrand::u128(1..).to_be_bytes(), &mut parent[3..35]);
-    write_hex(&fastrand::u64(1..).to_be_bytes(), &mut parent[36..52]);
+    let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
+    write_parent(trace.to_be_bytes(), span.to_be_bytes(), 0)
+}
+
+/// A `traceparent` of these parts.
+pub(crate) fn write_parent(trace: [u8; 16], span: [u8; 8], flags: u8) -> String {
+    let mut parent = *b"00-................................-................-..";
+    write_hex(&trace, &mut parent[3..35]);
+    write_hex(&span, &mut parent[36..52]);
+    write_hex(&[flags], &mut parent[53..]);
     String::from_utf8_lossy(&parent).into_owned()
 }
 
@@ -135,6 +161,24 @@ pub(crate) fn to_binary(parent: &str) -> Option<[u8; 29]> {
     binary[27] = 2;
     binary[28] = flags;
     Some(binary)
+}
+
+/// The parent that a `grpc-trace-bin` stands for, as headers have it: with or without padding.
+pub(crate) fn from_base64(value: &[u8]) -> Option<String> {
+    let binary = STANDARD_NO_PAD.decode(value);
+    from_binary(&binary.or_else(|_| STANDARD.decode(value)).ok()?)
+}
+
+/// The parent of an event: what its source says, in either spelling.
+pub(crate) fn parent_of_event(metadata: &Metadata) -> Option<String> {
+    let binary = metadata.get_any_case("grpc-trace-bin");
+    let binary = binary.and_then(|value| from_base64(value.as_bytes()));
+    binary.or_else(|| {
+        let parent = metadata.get_any_case("traceparent");
+        parent
+            .filter(|parent| is_trace_parent(parent))
+            .map(str::to_owned)
+    })
 }
 
 /// The parent that a `grpc-trace-bin` stands for.

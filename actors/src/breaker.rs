@@ -64,6 +64,9 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
+
     /// Its name, as the log and the metrics have it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,6 +75,15 @@ impl BreakerState {
             Self::HalfOpen => "half-open",
         }
     }
+}
+
+/// What has happened in one state since the breaker was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// How many requests asked to be let through.
+    pub asked: u64,
+    /// How often it was entered.
+    pub entered: u64,
 }
 
 /// Why a request was not let through. The wording is the reference's (runtime §1.1.2).
@@ -102,6 +114,7 @@ struct Inner {
     generation: u64,
     /// When the interval or the open time ends.
     until: Option<Instant>,
+    past: [Past; 3],
 }
 
 /// A request that was let through: tell how it went. One that is dropped without, because its
@@ -142,6 +155,7 @@ impl Breaker {
                 counts: Counts::default(),
                 generation: 0,
                 until,
+                past: <[Past; 3]>::default(),
             }),
         }
     }
@@ -151,13 +165,21 @@ impl Breaker {
         self.current(now).state
     }
 
+    /// What has happened in each of its states.
+    pub fn history(&self) -> [(BreakerState, Past); 3] {
+        let past = self.lock().past;
+        BreakerState::ALL.map(|state| (state, past[state as usize]))
+    }
+
     /// Lets a request through, or not.
     ///
     /// # Errors
     /// Why not.
     pub fn admit(&self, now: Instant) -> Result<Admitted<'_>, Refused> {
         let mut inner = self.current(now);
-        match inner.state {
+        let state = inner.state;
+        inner.past[state as usize].asked += 1;
+        match state {
             BreakerState::Open => return Err(Refused::Open),
             BreakerState::HalfOpen if inner.counts.requests >= self.max_requests() => {
                 return Err(Refused::TooMany);
@@ -243,6 +265,7 @@ impl Breaker {
             self.name, inner.state.as_str(), state.as_str()
         );
         inner.state = state;
+        inner.past[state as usize].entered += 1;
         self.begin(inner, now);
     }
 

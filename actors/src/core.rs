@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::component::Component;
+use crate::observe::Observer;
 use crate::policy::Policies;
 use crate::report::Report;
 use crate::status::StatusBoard;
@@ -67,6 +68,7 @@ pub struct Core {
     pub(crate) slots: Arc<Credit>,
     pub(crate) reports: UnboundedSender<Report>,
     pub(crate) app: Option<Arc<dyn App>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     /// `None` while nothing is configured: the common case costs one load.
     pub(crate) policies: ArcSwapOption<Policies>,
     pub(crate) status: StatusBoard,
@@ -99,6 +101,7 @@ impl Core {
         identity: Identity,
         limits: Limits,
         app: Option<Arc<dyn App>>,
+        observer: Option<Arc<dyn Observer>>,
         reports: UnboundedSender<Report>,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -114,6 +117,7 @@ impl Core {
             limits,
             reports,
             app,
+            observer,
             policies: ArcSwapOption::empty(),
             status: StatusBoard::default(),
             progress: watch::Sender::default(),
@@ -143,6 +147,16 @@ impl Core {
     /// How the bindings are.
     pub fn status(&self) -> &StatusBoard {
         &self.status
+    }
+
+    /// How many events are in the lane of each worker now.
+    pub fn lanes(&self) -> impl Iterator<Item = usize> {
+        self.seats.iter().map(|seat| seat.lane.len())
+    }
+
+    /// How many more events all lanes together have room for now.
+    pub fn free_permits(&self) -> usize {
+        self.slots.free()
     }
 
     /// Where time comes from.

@@ -68,6 +68,7 @@ impl<'a> Handover<'a> {
             let refusal = match self.attempt(policy).await {
                 Ok(answer) => {
                     self.input.counters.taken();
+                    self.is_over(true);
                     return Ok(answer.reply);
                 }
                 Err(Unsuccessful::Refused(refused)) => {
@@ -102,6 +103,7 @@ impl<'a> Handover<'a> {
                         target: "dapr.runtime.processor.binding",
                         "binding {}: the app refused an event: {}", self.name(), refusal.error,
                     );
+                    self.is_over(false);
                     self.wait(wait).await;
                     return Err(Nack::Refused(refusal.error));
                 }
@@ -110,6 +112,14 @@ impl<'a> Handover<'a> {
                     self.wait(wait).await;
                 }
             }
+        }
+    }
+
+    /// Tells whoever counts events that this one has come to its end.
+    fn is_over(&self, is_taken: bool) {
+        if let Some(observer) = &self.input.core.observer {
+            let took = self.now().saturating_duration_since(self.began);
+            observer.delivered(self.name(), took, is_taken);
         }
     }
 
@@ -229,6 +239,7 @@ impl<'a> Handover<'a> {
             let error = match core.invoke(call.clone()).await {
                 Ok(_) => {
                     self.input.counters.buried();
+                    self.is_over(false);
                     tracing::warn!(
                         target: "dapr.runtime.processor.binding",
                         "binding {}: an event{} went to the dead letter {name} after {} attempts: \

@@ -19,6 +19,7 @@ mod delivery;
 mod handover;
 pub mod lane;
 mod life;
+mod observe;
 mod outbox;
 mod policy;
 mod pulse;
@@ -31,14 +32,15 @@ mod table;
 mod watchdog;
 mod worker;
 
-pub use self::breaker::{Breaker, BreakerSettings, BreakerState, Counts, Refused, Trip};
+pub use self::breaker::{Breaker, BreakerSettings, BreakerState, Counts, Past, Refused, Trip};
 pub use self::call::{Call, CallError};
 #[cfg(feature = "chaos")]
 pub use self::chaos::{Victim, kill_delivery_here};
 pub use self::component::{Component, DeliveryOptions, SettingsSource};
 pub use self::core::{Core, Limits, Progress};
 pub use self::life::FailureClass;
-pub use self::policy::{Directions, Policies, Policy, PolicyCounts, Retry, Rules};
+pub use self::observe::Observer;
+pub use self::policy::{Directions, Policies, Policy, PolicyCounts, PolicyUse, Retry, Rules};
 pub use self::pulse::{ComponentId, Pulse};
 pub use self::runtime::{InputSwitch, Operator, Runtime, RuntimeConfig};
 pub use self::status::{

@@ -236,9 +236,22 @@ pub struct Policies {
     targets: HashMap<String, Directions>,
     /// Those of all others.
     defaults: Directions,
+    /// The document that they are from, and its namespace; of several, the last.
+    document: (String, String),
     /// What has been used so far, inputs and outputs.
     inbound: RwLock<HashMap<String, Option<Arc<Policy>>>>,
     outbound: RwLock<HashMap<String, Option<Arc<Policy>>>>,
+}
+
+/// A policy that is in use.
+#[derive(Debug)]
+pub struct PolicyUse {
+    /// Whose.
+    pub component: String,
+    /// In which direction.
+    pub role: Role,
+    /// What it is, and what it has done.
+    pub policy: Arc<Policy>,
 }
 
 impl Rules {
@@ -256,6 +269,36 @@ impl Policies {
             defaults,
             ..Self::default()
         }
+    }
+
+    /// Says which document they are from.
+    pub fn from_document(mut self, name: String, namespace: String) -> Self {
+        self.document = (name, namespace);
+        self
+    }
+
+    /// The document that they are from, and its namespace.
+    pub fn document(&self) -> (&str, &str) {
+        (&self.document.0, &self.document.1)
+    }
+
+    /// What has been used so far, in the order of the components' names.
+    pub fn in_use(&self) -> Vec<PolicyUse> {
+        let mut all = Vec::new();
+        for (role, made) in [(Role::Input, &self.inbound), (Role::Output, &self.outbound)] {
+            let made = made.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(made.iter().filter_map(|(component, policy)| {
+                let policy = Arc::clone(policy.as_ref()?);
+                let component = component.clone();
+                Some(PolicyUse {
+                    component,
+                    role,
+                    policy,
+                })
+            }));
+        }
+        all.sort_by(|a, b| a.component.cmp(&b.component));
+        all
     }
 
     /// What protects one direction of a component, if anything does. Ask only for components

@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::app::App;
 use crate::component::Component;
 use crate::core::{Core, Limits};
+use crate::observe::Observer;
 use crate::supervisor::{
     AskAgain, Change, Load, Loaded, Operate, Operation, OperationError, Reports, Retire,
     StartInputs, Stop, Supervisor, Threads,
@@ -28,6 +29,8 @@ pub struct RuntimeConfig {
     pub threads: Threads,
     /// The app, if there is one: without it, inputs are opened and never read.
     pub app: Option<Arc<dyn App>>,
+    /// Who counts what happens.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// One sidecar's actors. Dropping it stops them.
@@ -49,9 +52,10 @@ impl Runtime {
             limits,
             threads,
             app,
+            observer,
         } = config;
         let (reports, receiver) = mpsc::unbounded_channel();
-        let core = Core::new(clock, identity, limits, app, reports);
+        let core = Core::new(clock, identity, limits, app, observer, reports);
         let receiver: Reports = Arc::new(tokio::sync::Mutex::new(receiver));
         let (supervisor, mut death) = Supervisor::start(&core, threads, Arc::clone(&receiver));
         let supervisor = Arc::new(Mutex::new(supervisor));

@@ -27,6 +27,7 @@ impl Bed {
                 limits: Limits::default(),
                 threads,
                 app: Some(Arc::new(app)),
+                observer: None,
             });
             runtime.core().work_here();
             let registration = Registration::of::<B>();

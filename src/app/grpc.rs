@@ -4,17 +4,20 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
-use bindery_contract::{BoxFuture, Cause, Chain, Event};
+use bindery_contract::{BoxFuture, Cause, Chain, Event, Instant};
+use prost::Message;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::answer;
 use super::dial::Dial;
 use super::remote::RemoteConfig;
+use crate::grpc::code_name;
 use crate::grpc::proto::runtime::v1::BindingEventRequest;
 use crate::grpc::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use crate::grpc::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
+use crate::telemetry::metrics::GrpcCall;
 use crate::trace::{self, TraceContext};
 
 /// The app over gRPC.
@@ -55,7 +58,10 @@ impl GrpcApp {
     /// What asks whether the app is well.
     pub(super) fn prober(&self) -> Result<GrpcProber, Cause> {
         let channel = self.channel()?;
-        Ok(GrpcProber(AppCallbackHealthCheckClient::new(channel)))
+        Ok(GrpcProber {
+            client: AppCallbackHealthCheckClient::new(channel),
+            config: Arc::clone(&self.config),
+        })
     }
 
     /// Puts the app's token where it looks for it.
@@ -80,9 +86,14 @@ impl GrpcApp {
     /// sent (runtime §2.2).
     async fn ask(&self, input: &InputName) -> Result<bool, Cause> {
         let mut client = self.client()?;
+        let mut calling = Calling::new(&self.config, LIST_INPUT_BINDINGS, 0);
         let asking = client.list_input_bindings(());
         let timeout = self.config.options_timeout;
-        match self.config.clock.timeout(timeout, asking).await {
+        let answer = self.config.clock.timeout(timeout, asking).await;
+        if let Some(answer) = &answer {
+            calling.answered(answer);
+        }
+        match answer {
             Some(Ok(list)) => {
                 let mut wanted = list.get_ref().bindings.iter();
                 Ok(wanted.any(|name| **name == *input.component))
@@ -99,13 +110,82 @@ impl GrpcApp {
 }
 
 /// Asks an app over gRPC whether it is well; the question carries nothing of ours.
-pub struct GrpcProber(AppCallbackHealthCheckClient<Channel>);
+pub struct GrpcProber {
+    client: AppCallbackHealthCheckClient<Channel>,
+    config: Arc<RemoteConfig>,
+}
 
 impl GrpcProber {
     /// Asks once; an app without the method is not well (runtime §2.6).
     pub(super) async fn ask(&self) -> Result<(), String> {
-        let answer = self.0.clone().health_check(()).await;
+        let mut calling = Calling::new(&self.config, HEALTH_CHECK, 0);
+        let answer = self.client.clone().health_check(()).await;
+        calling.answered(&answer);
         answer.map(drop).map_err(|status| shown(&status))
+    }
+}
+
+const LIST_INPUT_BINDINGS: &str = "/dapr.proto.runtime.v1.AppCallback/ListInputBindings";
+const ON_BINDING_EVENT: &str = "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent";
+const HEALTH_CHECK: &str = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
+
+/// A call that is counted when this is dropped, however it ended.
+struct Calling<'a> {
+    config: &'a RemoteConfig,
+    method: &'static str,
+    began: Option<Instant>,
+    code: Code,
+    sent: usize,
+    received: usize,
+}
+
+impl<'a> Calling<'a> {
+    /// One that begins now.
+    fn new(config: &'a RemoteConfig, method: &'static str, sent: usize) -> Self {
+        Self {
+            config,
+            method,
+            began: config.metrics.is_on().then(|| config.clock.now()),
+            code: Code::DeadlineExceeded,
+            sent,
+            received: 0,
+        }
+    }
+
+    fn answered<T: Message>(&mut self, answer: &Result<Response<T>, Status>) {
+        match answer {
+            Ok(answer) => {
+                self.code = Code::Ok;
+                self.received = answer.get_ref().encoded_len();
+            }
+            Err(status) => self.code = status.code(),
+        }
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        let Some(began) = self.began else {
+            return;
+        };
+        let metrics = &self.config.metrics;
+        let took = self.config.clock.now().saturating_duration_since(began);
+        let status = code_name(self.code);
+        if self.method == HEALTH_CHECK {
+            metrics.grpc_probe(status, took);
+            return;
+        }
+        metrics.grpc_client(&GrpcCall {
+            method: self.method,
+            status,
+            took,
+            sent: self.sent,
+            received: self.received,
+        });
+        // The reference counts these as if it had been called (runtime §6.6).
+        if self.method == ON_BINDING_EVENT {
+            metrics.grpc_server(self.method, status, took);
+        }
     }
 }
 
@@ -118,6 +198,7 @@ impl App for GrpcApp {
         Box::new(GrpcConnection {
             client: self.client(),
             token: self.token.clone(),
+            config: Arc::clone(&self.config),
         })
     }
 }
@@ -127,6 +208,7 @@ struct GrpcConnection {
     /// An address that is none keeps every event from the app, each with the reason.
     client: Result<AppCallbackClient<Channel>, Cause>,
     token: Option<MetadataValue<Ascii>>,
+    config: Arc<RemoteConfig>,
 }
 
 impl AppConnection for GrpcConnection {
@@ -151,12 +233,16 @@ impl GrpcConnection {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
         });
-        add_trace(request.metadata_mut(), event);
+        add_trace(request.metadata_mut(), event, self.config.begins_traces);
         if let Some(token) = &self.token {
             let headers = request.metadata_mut();
             headers.insert("dapr-api-token", token.clone());
         }
-        match client.on_binding_event(request).await {
+        let sent = request.get_ref().encoded_len();
+        let mut calling = Calling::new(&self.config, ON_BINDING_EVENT, sent);
+        let answer = client.on_binding_event(request).await;
+        calling.answered(&answer);
+        match answer {
             Ok(answer) => {
                 let answer = answer.into_inner();
                 Ok(Answer {
@@ -169,9 +255,12 @@ impl GrpcConnection {
     }
 }
 
-/// The event's trace, or a fresh one, in both spellings.
-fn add_trace(headers: &mut MetadataMap, event: &Event) {
+/// The event's trace, or a fresh one where traces begin here, in both spellings.
+fn add_trace(headers: &mut MetadataMap, event: &Event, begins_traces: bool) {
     let given = |key| event.metadata.get_any_case(key);
+    if !begins_traces && !given("traceparent").is_some_and(trace::is_trace_parent) {
+        return;
+    }
     let trace = TraceContext::new(given("traceparent"), given("tracestate"), None);
     if let Some(binary) = trace::to_binary(&trace.parent) {
         headers.insert_bin("grpc-trace-bin", MetadataValue::from_bytes(&binary));
@@ -188,11 +277,7 @@ fn add_trace(headers: &mut MetadataMap, event: &Event) {
 
 /// A failure as the reference writes it, and what it came from.
 pub(super) fn shown(status: &Status) -> String {
-    let code = match status.code() {
-        Code::Ok => "OK".to_owned(),
-        Code::Cancelled => "Canceled".to_owned(),
-        other => format!("{other:?}"),
-    };
+    let code = code_name(status.code());
     let text = match status.source() {
         Some(source) => Chain(source).to_string(),
         None => status.message().to_owned(),

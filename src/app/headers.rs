@@ -26,8 +26,9 @@ const WITHHELD: &[&str] = &[
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The event's metadata as headers, and its trace context: its own, or a fresh one.
-pub(super) fn add(headers: &mut HeaderMap, metadata: &Metadata) {
+/// The event's metadata as headers, and its trace context: its own, or a fresh one where traces
+/// begin here.
+pub(super) fn add(headers: &mut HeaderMap, metadata: &Metadata, begins_traces: bool) {
     let nominated = metadata.get_any_case("connection").unwrap_or_default();
     for (key, value) in metadata.iter() {
         let Some(name) = name_of(key) else { continue };
@@ -49,7 +50,7 @@ pub(super) fn add(headers: &mut HeaderMap, metadata: &Metadata) {
     if !headers.contains_key(&TRACE_PARENT) {
         // A state belongs to its parent and is nothing without it.
         headers.remove(&TRACE_STATE);
-        if let Ok(fresh) = HeaderValue::try_from(trace::fresh_parent()) {
+        if begins_traces && let Ok(fresh) = HeaderValue::try_from(trace::fresh_parent()) {
             headers.insert(TRACE_PARENT.clone(), fresh);
         }
     }
@@ -110,7 +111,7 @@ mod tests {
             .with("bad name", "x")
             .with("lines", "a\r\nb");
         let mut headers = HeaderMap::new();
-        add(&mut headers, &metadata);
+        add(&mut headers, &metadata, true);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
@@ -157,16 +158,23 @@ mod tests {
         let metadata = Metadata::new()
             .with("traceparent", parent)
             .with("tracestate", "a=1");
-        add(&mut headers, &metadata);
+        add(&mut headers, &metadata, true);
         assert_eq!(
             (headers["traceparent"].as_bytes(), &headers["tracestate"]),
             (parent.as_bytes(), &HeaderValue::from_static("a=1"))
         );
         let mut headers = HeaderMap::new();
-        add(&mut headers, &Metadata::new().with("tracestate", "a=1"));
+        add(
+            &mut headers,
+            &Metadata::new().with("tracestate", "a=1"),
+            true,
+        );
         assert!(trace::is_trace_parent(
             headers["traceparent"].to_str().unwrap()
         ));
         assert!(!headers.contains_key("tracestate"));
+        let mut headers = HeaderMap::new();
+        add(&mut headers, &Metadata::new(), false);
+        assert!(headers.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
-use bindery_contract::{BoxFuture, Cause, Chain, Event};
+use bindery_contract::{BoxFuture, Cause, Chain, Event, Instant};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::dial::Dial;
 use super::remote::{Protocol, RemoteConfig};
 use super::{answer, headers};
+use crate::telemetry::metrics::HttpExchange;
 
 /// The app over HTTP.
 #[derive(Clone)]
@@ -83,12 +84,16 @@ impl HttpApp {
                 Ok(request)
             });
         if let Ok(request) = request {
+            let mut asked = self.asked("GET", "/dapr/config");
             let asking = self.client().request(request);
-            let _ = self
+            let answer = self
                 .config
                 .clock
                 .timeout(self.config.options_timeout, asking)
                 .await;
+            if let Some(Ok(answer)) = answer {
+                asked.status = answer.status();
+            }
         }
     }
 
@@ -99,7 +104,27 @@ impl HttpApp {
         Ok(HttpProber {
             uri: request.uri().clone(),
             client: self.client(),
+            app: self.clone(),
         })
+    }
+
+    /// A request that begins now, and is counted when this is dropped.
+    fn asked<'a>(&'a self, method: &'a str, path: &'a str) -> Asked<'a> {
+        Asked {
+            config: &self.config,
+            method,
+            path,
+            began: self.began(),
+            status: NO_ANSWER,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// Now, unless nobody wants to know.
+    fn began(&self) -> Option<Instant> {
+        let metrics = &self.config.metrics;
+        metrics.is_on().then(|| self.config.clock.now())
     }
 
     pub(super) fn request(
@@ -158,6 +183,7 @@ impl HttpApp {
         };
         let request = self.request(Method::OPTIONS, route).map_err(failed)?;
         let _turn = self.turn().await;
+        let mut asked = self.asked("OPTIONS", route);
         let asking = self.client().request(request);
         match self
             .config
@@ -167,6 +193,7 @@ impl HttpApp {
         {
             Some(Ok(answer)) => {
                 let status = answer.status();
+                asked.status = status;
                 Ok(status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED)
             }
             Some(Err(error)) => Err(failed(error.into())),
@@ -179,16 +206,75 @@ impl HttpApp {
 pub struct HttpProber {
     uri: Uri,
     client: HttpClient,
+    app: HttpApp,
 }
 
 impl HttpProber {
     /// Asks once: any 2xx means that it is. The question carries nothing of ours, and redirects
     /// are not followed.
     pub(super) async fn ask(&self) -> Result<(), String> {
+        let mut probed = Probed {
+            config: &self.app.config,
+            began: self.app.began(),
+            status: NO_ANSWER,
+        };
         match self.client.get(self.uri.clone()).await {
-            Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(format!("it answers {}", answer.status())),
+            Ok(answer) => {
+                probed.status = answer.status();
+                if answer.status().is_success() {
+                    Ok(())
+                } else {
+                    Err(format!("it answers {}", answer.status()))
+                }
+            }
             Err(error) => Err(Chain(&error).to_string()),
+        }
+    }
+}
+
+/// What counts as the status of a request that was not answered.
+const NO_ANSWER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
+/// A request that is counted when this is dropped, however it ended.
+struct Asked<'a> {
+    config: &'a RemoteConfig,
+    method: &'a str,
+    path: &'a str,
+    began: Option<Instant>,
+    status: StatusCode,
+    sent: usize,
+    received: usize,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let Some(began) = self.began else {
+            return;
+        };
+        let now = self.config.clock.now();
+        self.config.metrics.http_client(&HttpExchange {
+            method: self.method,
+            path: self.path,
+            status: self.status.as_str(),
+            took: now.saturating_duration_since(began),
+            received: self.received as u64,
+            sent: self.sent as u64,
+        });
+    }
+}
+
+/// A question for the app's health that is counted when this is dropped.
+struct Probed<'a> {
+    config: &'a RemoteConfig,
+    began: Option<Instant>,
+    status: StatusCode,
+}
+
+impl Drop for Probed<'_> {
+    fn drop(&mut self) {
+        if let Some(began) = self.began {
+            let took = self.config.clock.now().saturating_duration_since(began);
+            self.config.metrics.http_probe(self.status.as_str(), took);
         }
     }
 }
@@ -228,17 +314,22 @@ impl HttpConnection {
             .app
             .request(Method::POST, &input.route)
             .map_err(Refusal::unreachable)?;
-        headers::add(request.headers_mut(), &event.metadata);
+        let begins_traces = self.app.config.begins_traces;
+        headers::add(request.headers_mut(), &event.metadata, begins_traces);
         *request.body_mut() = Full::new(event.data.clone());
         let _turn = self.app.turn().await;
+        let mut asked = self.app.asked("POST", &input.route);
+        asked.sent = event.data.len();
         let answer = self.client.request(request).await.map_err(unreachable)?;
         let status = answer.status();
+        asked.status = status;
         let body = answer
             .into_body()
             .collect()
             .await
             .map_err(unreachable)?
             .to_bytes();
+        asked.received = body.len();
         answer::judge(status.as_u16(), body)
     }
 }

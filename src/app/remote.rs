@@ -12,6 +12,7 @@ use bindery_contract::{Cause, Clock};
 use super::grpc::GrpcProber;
 use super::http::HttpProber;
 use super::{GrpcApp, HttpApp};
+use crate::telemetry::metrics::Metrics;
 
 /// `--app-protocol` (runtime §2.8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +113,10 @@ pub struct RemoteConfig {
     pub token: Option<Secret>,
     /// Where time comes from.
     pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether events that come without a trace begin one.
+    pub begins_traces: bool,
 }
 
 /// An app on a port.

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use super::flags::{FlagError, SidecarFlags};
+use super::flags::{FlagError, Port, SidecarFlags};
 use super::sidecar::fatal;
 use super::signals::Signals;
 use crate::sidecar::{Builder, Shutdown, Sidecar};
@@ -42,6 +42,8 @@ pub(super) fn run(arguments: RunArgs) -> ExitCode {
         // The CLI makes one up as well.
         sidecar.app_id = format!("app-{}", std::process::id());
     }
+    // As the CLI does it: several apps may run here, and nobody has told them apart.
+    sidecar.metrics_port.get_or_insert(Port(Some(0)));
     let prefix = if command.is_empty() {
         String::new()
     } else {
@@ -152,6 +154,7 @@ fn environment(sidecar: &Sidecar, flags: &SidecarFlags) -> Vec<(&'static str, St
     for (name, addresses) in [
         ("DAPR_HTTP_PORT", sidecar.http_addresses()),
         ("DAPR_GRPC_PORT", sidecar.grpc_addresses()),
+        ("DAPR_METRICS_PORT", sidecar.metrics_addresses()),
     ] {
         let ports = addresses.iter().map(|address| address.port().to_string());
         environment.extend(ports.take(1).map(|port| (name, port)));

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bindery_actors::Call;
 use bindery_contract::Reply;
+use prost::Message;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::door::Trace;
+use super::observed::Named;
 use super::proto::common::v1::InvokeResponse;
 use super::proto::runtime::v1 as proto;
 use super::{invoke, secrets, status};
@@ -22,6 +24,50 @@ pub(super) struct Dapr {
 impl Dapr {
     pub(super) fn new(api: Arc<Api>) -> Self {
         Self { api }
+    }
+
+    async fn invoke(
+        &self,
+        request: Request<proto::InvokeBindingRequest>,
+    ) -> Result<Response<proto::InvokeBindingResponse>, Status> {
+        let timeout = timeout(request.metadata());
+        let trace = request.extensions().get::<Trace>().cloned();
+        let named = request.extensions().get::<Named>().cloned();
+        let asked = request.into_inner();
+        if let Some(named) = named {
+            named.set(&asked.name);
+        }
+        let mut call = Call {
+            binding: asked.name.clone(),
+            operation: asked.operation,
+            data: asked.data,
+            metadata: asked.metadata.into_iter().collect(),
+            deadline: timeout.map(|timeout| self.api.core().clock().now() + timeout),
+        };
+        if let Some(trace) = trace {
+            trace.inject(&mut call.metadata);
+        }
+        match self.api.call(&asked.name, call).await {
+            Ok(Some(reply)) => self.answer(&asked.name, reply).await,
+            Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
+            Err(error) => Err(status::of_failed_call(&asked.name, &error)),
+        }
+    }
+
+    /// Counts how large the messages of a call are.
+    fn measured<T: Message>(
+        &self,
+        method: &str,
+        received: usize,
+        answer: Result<Response<T>, Status>,
+    ) -> Result<Response<T>, Status> {
+        let metrics = self.api.metrics();
+        if metrics.is_on() {
+            let sent = answer.as_ref();
+            let sent = sent.map_or(0, |answer| answer.get_ref().encoded_len());
+            metrics.grpc_server_bytes(method, received, sent);
+        }
+        answer
     }
 
     /// Builds the answer. The reply has to fit into one message.
@@ -53,64 +99,71 @@ impl proto::dapr_server::Dapr for Dapr {
         &self,
         request: Request<proto::InvokeBindingRequest>,
     ) -> Result<Response<proto::InvokeBindingResponse>, Status> {
-        let timeout = timeout(request.metadata());
-        let trace = request.extensions().get::<Trace>().cloned();
-        let asked = request.into_inner();
-        let mut call = Call {
-            binding: asked.name.clone(),
-            operation: asked.operation,
-            data: asked.data,
-            metadata: asked.metadata.into_iter().collect(),
-            deadline: timeout.map(|timeout| self.api.core().clock().now() + timeout),
-        };
-        if let Some(trace) = trace {
-            trace.inject(&mut call.metadata);
-        }
-        match self.api.core().invoke(call).await {
-            Ok(Some(reply)) => self.answer(&asked.name, reply).await,
-            Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
-            Err(error) => Err(status::of_failed_call(&asked.name, &error)),
-        }
+        let received = request.get_ref().encoded_len();
+        let answer = self.invoke(request).await;
+        self.measured(
+            "/dapr.proto.runtime.v1.Dapr/InvokeBinding",
+            received,
+            answer,
+        )
     }
 
     async fn invoke_service(
         &self,
         request: Request<proto::InvokeServiceRequest>,
     ) -> Result<Response<InvokeResponse>, Status> {
-        invoke::of_the_app(&self.api, request).await
+        let received = request.get_ref().encoded_len();
+        let answer = invoke::of_the_app(&self.api, request).await;
+        self.measured(
+            "/dapr.proto.runtime.v1.Dapr/InvokeService",
+            received,
+            answer,
+        )
     }
 
     async fn get_secret(
         &self,
         request: Request<proto::GetSecretRequest>,
     ) -> Result<Response<proto::GetSecretResponse>, Status> {
-        secrets::one(self.api.secrets(), request.get_ref()).await
+        let received = request.get_ref().encoded_len();
+        let answer = secrets::one(self.api.secrets(), request.get_ref()).await;
+        self.measured("/dapr.proto.runtime.v1.Dapr/GetSecret", received, answer)
     }
 
     async fn get_bulk_secret(
         &self,
         request: Request<proto::GetBulkSecretRequest>,
     ) -> Result<Response<proto::GetBulkSecretResponse>, Status> {
-        secrets::all(self.api.secrets(), request.get_ref()).await
+        let received = request.get_ref().encoded_len();
+        let answer = secrets::all(self.api.secrets(), request.get_ref()).await;
+        self.measured(
+            "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
+            received,
+            answer,
+        )
     }
 
     async fn get_metadata(
         &self,
-        _: Request<proto::GetMetadataRequest>,
+        request: Request<proto::GetMetadataRequest>,
     ) -> Result<Response<proto::GetMetadataResponse>, Status> {
+        let received = request.get_ref().encoded_len();
         let described = self.api.facts().describe(self.api.core());
-        Ok(Response::new(described.into()))
+        let answer = Ok(Response::new(described.into()));
+        self.measured("/dapr.proto.runtime.v1.Dapr/GetMetadata", received, answer)
     }
 
     async fn set_metadata(
         &self,
         request: Request<proto::SetMetadataRequest>,
     ) -> Result<Response<()>, Status> {
+        let received = request.get_ref().encoded_len();
         let proto::SetMetadataRequest { key, value } = request.into_inner();
         if !key.is_empty() {
             self.api.facts().extend(key, value);
         }
-        Ok(Response::new(()))
+        let answer = Ok(Response::new(()));
+        self.measured("/dapr.proto.runtime.v1.Dapr/SetMetadata", received, answer)
     }
 
     async fn shutdown(
@@ -120,7 +173,8 @@ impl proto::dapr_server::Dapr for Dapr {
         let force = request.metadata().get("dapr-force-shutdown");
         let force = force.map(MetadataValue::as_bytes);
         self.api.request_shutdown(force);
-        Ok(Response::new(()))
+        let answer = Ok(Response::new(()));
+        self.measured("/dapr.proto.runtime.v1.Dapr/Shutdown", 0, answer)
     }
 }
 

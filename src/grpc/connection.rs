@@ -142,7 +142,7 @@ impl hyper::service::Service<Request<Incoming>> for Visitor {
         let ended = Ended(Arc::clone(&self.calls));
         let door = Arc::clone(&self.door);
         Box::pin(async move {
-            let response = door.serve(request).await;
+            let response = door.observed(request).await;
             drop(ended);
             Ok(response)
         })

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bindery_contract::Metadata;
 use futures_util::future::BoxFuture;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -20,7 +20,8 @@ use super::proto::DESCRIPTORS;
 use super::proto::runtime::v1::dapr_server::DaprServer;
 use super::{api, status};
 use crate::http::Api;
-use crate::trace::{TraceContext, from_binary, joined_baggage, to_binary};
+use crate::telemetry::traces::{Place, Span, Traces};
+use crate::trace::{TraceContext, from_base64, is_trace_parent, joined_baggage, to_binary};
 
 const TRACE_BIN: HeaderName = HeaderName::from_static("grpc-trace-bin");
 
@@ -73,6 +74,10 @@ impl Door {
         door
     }
 
+    pub(super) fn api(&self) -> &Api {
+        &self.api
+    }
+
     fn add<S>(&mut self, service: S)
     where
         S: NamedService + Clone + Send + Sync + 'static,
@@ -89,25 +94,38 @@ impl Door {
         self.services.push((S::NAME, Box::new(route)));
     }
 
-    /// Every request passes here: may the caller; what trace does it carry on; then its service;
-    /// then what all answers have in common.
+    /// Whether a Configuration has closed a method: those of the sidecar's own API only
+    /// (runtime §6.5).
+    fn is_closed(&self, path: &str) -> bool {
+        let group = || group_of(path).map(|group| (group, "v1"));
+        path.starts_with("/dapr.proto.runtime.") && !self.api.has_grpc(group)
+    }
+
+    /// Every request passes here: is there such a method; may the caller; what trace does it
+    /// carry on; then its service; then what all answers have in common.
     pub(super) async fn serve(&self, mut request: Request<Incoming>) -> Response<Body> {
+        if self.is_closed(request.uri().path()) {
+            return status::of_closed_method().into_http();
+        }
         let token = request.headers().get("dapr-api-token");
         if !self.api.accepts(token.map_or(&[], HeaderValue::as_bytes)) {
             return status::of_missing_token(token.is_some()).into_http();
         }
-        let trace = match Trace::of(request.headers()) {
-            Ok(trace) => trace,
-            Err(problem) => return Status::invalid_argument(problem).into_http(),
+        let trace = match request.extensions_mut().remove::<Trace>() {
+            // That of its span.
+            Some(trace) => trace,
+            None => match Trace::of(request.headers()) {
+                Ok(trace) => trace,
+                Err(problem) => return Status::invalid_argument(problem).into_http(),
+            },
         };
         let path = request.uri().path();
-        if !self.api.is_open_over_grpc(|| group_of(path)) {
-            return status::of_closed_method().into_http();
-        }
         let Some(route) = self.route(path) else {
             return status::of_unknown_method(self.elsewhere).into_http();
         };
-        let echo = trace.to_header();
+        let echo = trace
+            .to_header()
+            .filter(|_| !self.api.telemetry().traces.are_off());
         request.extensions_mut().insert(trace);
         let mut response = self.in_the_references_words(route(request).await);
         if let Some(echo) = echo {
@@ -180,24 +198,58 @@ pub(super) struct Trace {
     named: bool,
 }
 
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The parents that a caller names: `traceparent` and `grpc-trace-bin`.
+fn parents(headers: &HeaderMap) -> (Option<&str>, Option<String>) {
+    let named = text(headers, "traceparent").filter(|parent| is_trace_parent(parent));
+    let binary = headers.get(TRACE_BIN);
+    (
+        named,
+        binary.and_then(|value| from_base64(value.as_bytes())),
+    )
+}
+
+fn baggage(headers: &HeaderMap) -> Result<Option<String>, String> {
+    let baggage = headers.get_all("baggage").iter();
+    joined_baggage(baggage.map(HeaderValue::as_bytes))
+}
+
 impl Trace {
     /// From the headers: `traceparent`, else `grpc-trace-bin`, else a fresh one.
     fn of(headers: &HeaderMap) -> Result<Self, String> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let binary = headers.get(TRACE_BIN).and_then(|value| {
-            let value = value.as_bytes();
-            let binary = STANDARD_NO_PAD
-                .decode(value)
-                .or_else(|_| STANDARD.decode(value));
-            from_binary(&binary.ok()?)
-        });
-        let named = text("traceparent").filter(|parent| crate::trace::is_trace_parent(parent));
-        let baggage = headers.get_all("baggage").iter();
-        let baggage = joined_baggage(baggage.map(HeaderValue::as_bytes))?;
+        let (named, binary) = parents(headers);
         Ok(Self {
-            context: TraceContext::new(named.or(binary.as_deref()), text("tracestate"), baggage),
+            context: TraceContext::new(
+                named.or(binary.as_deref()),
+                text(headers, "tracestate"),
+                baggage(headers)?,
+            ),
             named: named.is_some(),
         })
+    }
+
+    /// Begins a span below what the headers say; without one, this is no trace of its own.
+    /// Baggage that is none ends the call anyway.
+    pub(super) fn of_span(
+        headers: &HeaderMap,
+        traces: &Traces,
+        method: &str,
+    ) -> Option<(Self, Option<Span>)> {
+        let baggage = baggage(headers).ok()?;
+        let (named, binary) = parents(headers);
+        // The other way round than without spans, as in the reference (runtime §6.7).
+        let parent = binary.as_deref().or(named);
+        let state = parent.and_then(|_| text(headers, "tracestate"));
+        let name = || method.to_owned().into();
+        let Place { traceparent, span } = traces.begin(parent, state, name);
+        let trace = Self {
+            context: TraceContext::of_span(traceparent, state, baggage),
+            named: named.is_some(),
+        };
+        Some((trace, span))
     }
 
     /// Puts it into a call's metadata. What the call itself has there is only overwritten by

@@ -2,10 +2,10 @@
 
 use super::proto::runtime::v1::actor_runtime::ActorRuntimeStatus;
 use super::proto::runtime::v1::{
-    ActorRuntime, AppConnectionProperties, GetMetadataResponse, MetadataResiliency,
-    RegisteredComponents,
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse,
+    MetadataResiliency, RegisteredComponents,
 };
-use crate::http::{AppConnection, Metadata};
+use crate::http::{AppConnection, AppHealth, Metadata};
 
 impl From<Metadata<'_>> for GetMetadataResponse {
     fn from(metadata: Metadata<'_>) -> Self {
@@ -28,6 +28,11 @@ impl From<Metadata<'_>> for GetMetadataResponse {
             extended_metadata: metadata.extended.into_iter().collect(),
             app_connection_properties: Some(metadata.app_connection_properties.into()),
             runtime_version: metadata.runtime_version.to_owned(),
+            enabled_features: metadata
+                .enabled_features
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             actor_runtime: Some(ActorRuntime {
                 runtime_status: ActorRuntimeStatus::Disabled.into(),
                 placement: metadata.actor_runtime.placement.to_owned(),
@@ -49,7 +54,18 @@ impl From<&AppConnection> for AppConnectionProperties {
             protocol: app.protocol.clone(),
             channel_address: app.channel_address.clone(),
             max_concurrency: max_concurrency.map_or(0, |max| max.unwrap_or(i32::MAX)),
-            health: None,
+            health: app.health.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&AppHealth> for AppConnectionHealthProperties {
+    fn from(health: &AppHealth) -> Self {
+        Self {
+            health_check_path: health.health_check_path.clone(),
+            health_probe_interval: health.health_probe_interval.clone(),
+            health_probe_timeout: health.health_probe_timeout.clone(),
+            health_threshold: i32::try_from(health.health_threshold).unwrap_or(i32::MAX),
         }
     }
 }

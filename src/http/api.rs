@@ -7,19 +7,22 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bindery_actors::{Core, Operator};
+use bindery_actors::{Call, CallError, Core, Operator};
+use bindery_contract::Reply;
 use bindery_contract::settings::Secret;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::metadata::{AppConnection, Facts};
 use super::path::{Route, decode};
-use super::trace::{echo_trace, trace_of};
+use super::trace::{echo_trace, of_wrong_baggage, trace_of};
 use super::{body, reply};
 use crate::app::Callee;
 use crate::resources::{Access, Inventory, SecretScopes, SecretStores};
 use crate::secrets::Secrets;
 use crate::sidecar::{Ready, ShutdownRequest};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Metrics;
 use crate::trace::TraceContext;
 
 /// What the API is set up with.
@@ -50,6 +53,8 @@ pub struct ApiConfig {
     pub max_body: Option<usize>,
     /// How far the start has come.
     pub ready: watch::Receiver<Ready>,
+    /// What watches the requests.
+    pub(crate) telemetry: Telemetry,
     /// Who ends the sidecar.
     pub shutdown: watch::Sender<Option<ShutdownRequest>>,
 }
@@ -66,6 +71,7 @@ pub struct Api {
     token: Option<Secret>,
     max_body: Option<usize>,
     ready: watch::Receiver<Ready>,
+    telemetry: Telemetry,
     shutdown: watch::Sender<Option<ShutdownRequest>>,
 }
 
@@ -88,6 +94,7 @@ impl Api {
             token: config.token,
             max_body: config.max_body,
             ready: config.ready,
+            telemetry: config.telemetry,
             shutdown: config.shutdown,
         };
         api.set_access(&config.access);
@@ -140,12 +147,23 @@ impl Api {
         access.all(|access| access.http("invoke", "v1", "v1.0/invoke/*"))
     }
 
-    /// Whether a Configuration leaves a group of methods of the gRPC API open.
-    pub(crate) fn is_open_over_grpc(&self, group: impl FnOnce() -> Option<&'static str>) -> bool {
-        match &*self.access.load() {
-            Some(access) => group().is_none_or(|group| access.grpc(group, "v1")),
-            None => true,
-        }
+    /// Whether a method of the gRPC API exists: its group and version, if it has any.
+    pub(crate) fn has_grpc(
+        &self,
+        group: impl FnOnce() -> Option<(&'static str, &'static str)>,
+    ) -> bool {
+        let access = self.access.load();
+        access.as_ref().is_none_or(|access| access.grpc(group()))
+    }
+
+    /// What watches the requests.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.telemetry.metrics
     }
 
     /// What the sidecar knows of itself.
@@ -172,9 +190,9 @@ pub async fn serve(
     api: web::Data<Api>,
 ) -> HttpResponse {
     let route = api.open_route(Route::of(request.method(), request.path()));
-    let trace = match trace_of(request.headers()) {
+    let trace = match trace_of(&request, &api.telemetry.traces) {
         Ok(trace) => trace,
-        Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
+        Err(problem) => return of_wrong_baggage(problem, &api.telemetry.traces),
     };
     if !route.needs_no_token() && !api.accepts(token_of(&request)) {
         return reply::plain(StatusCode::UNAUTHORIZED, "invalid api token\n");
@@ -224,10 +242,24 @@ impl Api {
         };
         trace.inject(&mut call.metadata);
         let binding = call.binding.clone();
-        match self.core.invoke(call).await {
+        match self.call(&binding, call).await {
             Ok(answer) => reply::of_binding(answer),
             Err(error) => reply::of_failed_call(&binding, &error),
         }
+    }
+
+    /// Calls an output for somebody outside, which is counted; calls of our own are not.
+    pub(crate) async fn call(&self, binding: &str, call: Call) -> Result<Option<Reply>, CallError> {
+        if !self.metrics().is_on() {
+            return self.core.invoke(call).await;
+        }
+        let operation = call.operation.clone();
+        let began = self.core.clock().now();
+        let outcome = self.core.invoke(call).await;
+        let took = self.core.clock().now().saturating_duration_since(began);
+        let success = outcome.is_ok();
+        self.metrics().output(binding, &operation, took, success);
+        outcome
     }
 
     /// Whether a caller with this token may call.

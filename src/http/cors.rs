@@ -10,6 +10,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::api::{self, Api};
+use super::observed::observing;
 
 /// What pages may use, once their origin is allowed; every header is.
 const METHODS: [Method; 6] = [
@@ -103,6 +104,29 @@ impl Cors {
         }
         Some(answer)
     }
+
+    async fn serve(
+        &self,
+        request: HttpRequest,
+        payload: web::Payload,
+        api: web::Data<Api>,
+    ) -> HttpResponse {
+        if request.method() == Method::OPTIONS
+            && let Some(answer) = self.preflight(request.headers())
+        {
+            return answer;
+        }
+        let origin = request.headers().get(ORIGIN).cloned();
+        let may = METHODS.contains(request.method());
+        let mut answer = api::serve(request, payload, api).await;
+        let given = answer.headers_mut();
+        given.append(VARY, HeaderValue::from_static("Origin"));
+        let allowed = origin.filter(|_| may).and_then(|name| self.allowed(&name));
+        if let Some(allowed) = allowed {
+            given.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        }
+        answer
+    }
 }
 
 /// A request where origins count: a browser that asks first is answered before the token is
@@ -113,21 +137,10 @@ pub(super) async fn serve(
     api: web::Data<Api>,
     cors: web::Data<Cors>,
 ) -> HttpResponse {
-    if request.method() == Method::OPTIONS
-        && let Some(answer) = cors.preflight(request.headers())
-    {
-        return answer;
-    }
-    let origin = request.headers().get(ORIGIN).cloned();
-    let may = METHODS.contains(request.method());
-    let mut answer = api::serve(request, payload, api).await;
-    let given = answer.headers_mut();
-    given.append(VARY, HeaderValue::from_static("Origin"));
-    let allowed = origin.filter(|_| may).and_then(|name| cors.allowed(&name));
-    if let Some(allowed) = allowed {
-        given.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-    }
-    answer
+    observing(request, payload, api, async move |request, payload, api| {
+        cors.serve(request, payload, api).await
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -38,10 +38,10 @@ pub struct AppConnection {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppHealth {
-    health_check_path: String,
-    health_probe_interval: String,
-    health_probe_timeout: String,
-    health_threshold: u32,
+    pub(crate) health_check_path: String,
+    pub(crate) health_probe_interval: String,
+    pub(crate) health_probe_timeout: String,
+    pub(crate) health_threshold: u32,
 }
 
 impl From<&HealthCheck> for AppHealth {

@@ -12,6 +12,7 @@ mod invoke;
 mod ledger;
 mod listen;
 mod metadata;
+mod observed;
 mod path;
 mod public;
 mod reply;

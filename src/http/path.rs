@@ -89,6 +89,23 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Its name, as the log of the API has it where paths are not to be told.
+    pub(super) fn endpoint(&self) -> &'static str {
+        match self {
+            Self::Binding(_) => "InvokeBinding",
+            Self::Healthz => "Healthz",
+            Self::HealthzOutbound => "HealthzOutbound",
+            Self::Metadata => "GetMetadata",
+            Self::SetMetadata(_) => "SetMetadata",
+            Self::Shutdown => "Shutdown",
+            Self::Secret(..) => "GetSecret",
+            Self::Secrets(_) => "GetBulkSecret",
+            Self::Status(_) => "GetBindings",
+            Self::Operate(..) => "OperateBinding",
+            Self::Unknown => "Unknown",
+        }
+    }
+
     /// Whether it exists by these rules.
     pub(super) fn is_open(&self, access: &Access) -> bool {
         self.names()

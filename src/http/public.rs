@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::api::Api;
+use super::observed::observing;
 use super::path::Route;
 use super::reply;
 
@@ -13,6 +14,10 @@ pub(super) async fn serve(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
+    observing(request, payload, api, answer).await
+}
+
+async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
     match Route::of(request.method(), request.path()) {
         Route::Healthz => api.health(request.query_string()),
         Route::HealthzOutbound => api.outbound_health(),

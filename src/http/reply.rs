@@ -49,8 +49,11 @@ pub(super) fn of_failed_call(binding: &str, error: &CallError) -> HttpResponse {
     error_body(&mut response, "ERR_INVOKE_OUTPUT_BINDING", &message)
 }
 
+/// The error code of an answer, for those who count them.
+pub(super) struct ErrorCode(pub(super) &'static str);
+
 /// `{"errorCode":…,"message":…}`.
-pub(super) fn error(status: StatusCode, code: &str, message: &str) -> HttpResponse {
+pub(super) fn error(status: StatusCode, code: &'static str, message: &str) -> HttpResponse {
     error_body(&mut HttpResponse::build(status), code, message)
 }
 
@@ -61,12 +64,17 @@ pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> HttpResponse
         .body(text.into())
 }
 
-fn error_body(response: &mut HttpResponseBuilder, code: &str, message: &str) -> HttpResponse {
+fn error_body(
+    response: &mut HttpResponseBuilder,
+    code: &'static str,
+    message: &str,
+) -> HttpResponse {
     let mut body = String::from("{\"errorCode\":\"");
     push_json(&mut body, code);
     body.push_str("\",\"message\":\"");
     push_json(&mut body, message);
     body.push_str("\"}");
+    response.extensions_mut().insert(ErrorCode(code));
     response.insert_header((CONTENT_TYPE, JSON)).body(body)
 }
 

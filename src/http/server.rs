@@ -10,10 +10,11 @@ use actix_service::ServiceFactory;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, web};
 
-use super::api::{Api, serve};
+use super::api::Api;
 use super::connection::{ConnectionConfig, served_by};
 use super::cors::{self, Cors};
 use super::listen::{Listener, Socket, SocketFile};
+use super::observed::observed;
 use super::public;
 use super::stream::Stream;
 
@@ -127,7 +128,7 @@ impl Door {
         self.api.core().work_here();
         let app = App::new().app_data(web::Data::from(Arc::clone(&self.api)));
         let app = match &self.way {
-            Way::Api => app.default_service(web::to(serve)),
+            Way::Api => app.default_service(web::to(observed)),
             Way::WithCors(cors) => app
                 .app_data(web::Data::new(cors.clone()))
                 .default_service(web::to(cors::serve)),
@@ -143,7 +144,7 @@ pub fn mount(api: Arc<Api>) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 
         api.core().work_here();
         let scope = web::scope("/v1.0")
             .app_data(web::Data::from(Arc::clone(&api)))
-            .default_service(web::to(serve));
+            .default_service(web::to(observed));
         config.service(scope);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::Finding;
 use super::scopes::SecretScopes;
+use super::telemetry::{ApiLogging, LoggingSpec, MetricsSpec, TracingSpec};
 use super::values::Env;
 use super::yaml;
 
@@ -19,6 +20,10 @@ pub struct Configuration {
     components: Components,
     api: Access,
     secrets: SecretScopes,
+    /// With `metrics` on top of it.
+    metric: MetricsSpec,
+    tracing: TracingSpec,
+    logging: LoggingSpec,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -51,7 +56,16 @@ struct Rule {
 }
 
 /// Members of `spec` that this version reads.
-const READ: &[&str] = &["features", "components", "api", "secrets"];
+const READ: &[&str] = &[
+    "features",
+    "components",
+    "api",
+    "secrets",
+    "metric",
+    "metrics",
+    "tracing",
+    "logging",
+];
 
 impl Configuration {
     /// Reads the files. Returns what in them has no effect too.
@@ -76,10 +90,11 @@ impl Configuration {
             let Some(node) = node.get("spec") else {
                 continue;
             };
-            let part = node.to_json();
+            let mut part = node.to_json();
+            drop_nulls(&mut part);
             // Looked at alone first, so that a mistake is told with its own file.
-            let alone = serde_json::from_value::<Self>(part.clone())
-                .map_err(|error| fail(&format!("spec: {error}")).at(node.at))?;
+            let alone = Self::alone(&part);
+            let alone = alone.map_err(|error| fail(&format!("spec: {error}")).at(node.at))?;
             if let Some(mistake) = alone.secrets.mistake() {
                 let at = node.entry("secrets").map_or(node.at, |(key, _)| key.at);
                 return Err(fail(&mistake).at(at));
@@ -91,10 +106,23 @@ impl Configuration {
                     odd.push(Finding::in_file(&file, problem).at(at));
                 }
             }
+            new_name_of_metrics(&mut part);
             lay_over(&mut spec, part);
         }
         let configuration = serde_json::from_value(spec).unwrap_or_default();
         Ok((configuration, odd))
+    }
+
+    /// One file's part, by itself.
+    fn alone(part: &Value) -> Result<Self, String> {
+        let text = |error: serde_json::Error| error.to_string();
+        let mut part = part.clone();
+        new_name_of_metrics(&mut part);
+        let alone: Self = serde_json::from_value(part).map_err(text)?;
+        match alone.metric.wrong_expression() {
+            Some(problem) => Err(format!("metrics.rules: {problem}")),
+            None => Ok(alone),
+        }
     }
 
     /// Whether a feature is on; `None` where nothing is said of it.
@@ -124,6 +152,21 @@ impl Configuration {
         &self.secrets
     }
 
+    /// Where spans go, and how many.
+    pub fn tracing(&self) -> &TracingSpec {
+        &self.tracing
+    }
+
+    /// Which calls of the API are lines of the log.
+    pub fn api_logging(&self) -> &ApiLogging {
+        &self.logging.api_logging
+    }
+
+    /// What is counted, and how.
+    pub fn metrics(&self) -> &MetricsSpec {
+        &self.metric
+    }
+
     /// Which endpoints there are.
     pub fn access(&self) -> &Access {
         &self.api
@@ -142,17 +185,41 @@ impl Access {
         self.lets("http", matches)
     }
 
-    /// Whether a method of the gRPC API exists, by its group and version.
-    pub fn grpc(&self, group: &str, version: &str) -> bool {
-        self.lets("grpc", |rule| rule.name == group && rule.version == version)
-    }
-
     fn lets(&self, protocol: &str, matches: impl Fn(&&Rule) -> bool) -> bool {
         let is_of = |rule: &&Rule| rule.protocol.eq_ignore_ascii_case(protocol);
         let mut denied = self.denied.iter().filter(is_of);
         let mut allowed = self.allowed.iter().filter(is_of).peekable();
         !denied.any(|rule| matches(&rule))
             && (allowed.peek().is_none() || allowed.any(|rule| matches(&rule)))
+    }
+
+    /// Whether a method of the gRPC API exists: of this group and version, both compared exactly,
+    /// or of none that rules could name. A denial counts first.
+    pub fn grpc(&self, group: Option<(&str, &str)>) -> bool {
+        let matches = |rule: &Rule| group == Some((&*rule.name, &*rule.version));
+        let is_grpc = |rule: &&Rule| rule.protocol == "grpc";
+        let mut denied = self.denied.iter().filter(is_grpc);
+        let mut allowed = self.allowed.iter().filter(is_grpc).peekable();
+        !denied.any(matches) && (allowed.peek().is_none() || allowed.any(matches))
+    }
+}
+
+/// A key without a value says nothing.
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, value| !value.is_null());
+        members.values_mut().for_each(drop_nulls);
+    }
+}
+
+/// `metrics` is the new name of `metric`, and wins member by member.
+fn new_name_of_metrics(spec: &mut Value) {
+    let Some(spec) = spec.as_object_mut() else {
+        return;
+    };
+    if let Some(metrics) = spec.remove("metrics") {
+        let below = spec.entry("metric");
+        lay_over(below.or_insert(Value::Object(Map::new())), metrics);
     }
 }
 
@@ -245,9 +312,9 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_told_with_its_place() {
-        let (_, odd) = load(&["spec:\n  tracing: {samplingRate: \"1\"}\n"], &env(&[])).unwrap();
+        let (_, odd) = load(&["spec:\n  httpPipeline: {handlers: []}\n"], &env(&[])).unwrap();
         assert_eq!(odd[0].at.unwrap().to_string(), "2:3");
-        assert!(odd[0].problem.contains("spec.tracing"));
+        assert!(odd[0].problem.contains("spec.httpPipeline"));
     }
 
     #[test]
@@ -292,6 +359,18 @@ mod tests {
             metadata(&grpc),
             "rules of one protocol do not restrict the other"
         );
+        assert!(grpc.grpc(Some(("bindings", "v1"))));
+        assert!(!grpc.grpc(Some(("metadata", "v1"))) && !grpc.grpc(None));
+        let denied = |rule: &str| access(&format!("    denied: [{rule}]\n"));
+        let bindings = Some(("bindings", "v1"));
+        assert!(!denied("{name: bindings, version: v1, protocol: grpc}").grpc(bindings));
+        for other in [
+            "{name: bindings, version: v1, protocol: GRPC}",
+            "{name: bindings, version: v1.0, protocol: grpc}",
+            "{name: bindings, version: v1, protocol: http}",
+        ] {
+            assert!(denied(other).grpc(bindings), "{other}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod resiliency;
 mod scopes;
 mod secrets;
 mod sources;
+mod telemetry;
 mod trip;
 mod values;
 mod yaml;
@@ -34,6 +35,10 @@ pub use self::resiliency::Resiliency;
 pub use self::scopes::SecretScopes;
 pub use self::secrets::{SecretError, SecretStore, SecretStores};
 pub use self::sources::{Place, Sources, inspect};
+pub use self::telemetry::{
+    ApiLogging, HttpMetrics, LabelRule, LoggingSpec, MetricsRule, MetricsSpec, OtelSpec,
+    TracingSpec, ZipkinSpec,
+};
 pub use self::values::{Env, ManifestSettings, Surroundings};
 pub use self::yaml::Position;
 

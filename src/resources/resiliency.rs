@@ -26,6 +26,8 @@ const OPEN: Duration = Duration::from_secs(60);
 pub struct Resiliency {
     /// The names of the documents.
     pub names: Vec<String>,
+    /// Their namespaces, in the same order.
+    pub namespaces: Vec<String>,
     timeouts: HashMap<String, Duration>,
     retries: HashMap<String, Retry>,
     breakers: HashMap<String, BreakerSettings>,
@@ -66,8 +68,9 @@ impl Resiliency {
         document: &Node,
         file: &Arc<Path>,
     ) -> (Vec<Finding>, Vec<Finding>) {
-        let name = document.get("metadata").and_then(|node| node.get("name"));
-        let name = name.and_then(Node::scalar).unwrap_or_default();
+        let of = |key: &str| document.get("metadata").and_then(|node| node.get(key));
+        let text = |key: &str| of(key).and_then(Node::scalar).unwrap_or_default();
+        let (name, namespace) = (text("name"), text("namespace"));
         let mut reader = Reader {
             file,
             document: &name,
@@ -97,8 +100,15 @@ impl Resiliency {
         }
         let wrong = reader.wrong;
         self.names.push(name);
+        self.namespaces.push(namespace);
         self.documents.push((Arc::clone(file), document.clone()));
         (wrong, unknown(document, file))
+    }
+
+    /// The name and the namespace of each document.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self.names.iter().zip(&self.namespaces);
+        names.map(|(name, namespace)| (name.as_str(), namespace.as_str()))
     }
 
     /// Whether it says the same; where it stands does not count.
@@ -131,7 +141,9 @@ impl Resiliency {
             };
             (component.clone(), directions)
         });
-        Some(Policies::new(targets.collect(), defaults))
+        let last = |of: &[String]| of.last().cloned().unwrap_or_default();
+        let policies = Policies::new(targets.collect(), defaults);
+        Some(policies.from_document(last(&self.names), last(&self.namespaces)))
     }
 
     fn rules(&self, references: &References) -> Rules {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::app::{HealthCheck, Protocol};
 use crate::resources::Env;
+use crate::telemetry::metrics::MetricsConfig;
 
 /// How a sidecar is set up. [`Builder`](super::Builder) has a method for what most services need;
 /// the rest is here.
@@ -21,6 +22,12 @@ pub struct Config {
     pub http: Option<HttpConfig>,
     /// The gRPC API on a port of its own; `None` opens no port.
     pub grpc: Option<GrpcConfig>,
+    /// Metrics on a port of their own; `None` opens no port, and they are read with
+    /// [`Sidecar::metrics`](super::Sidecar::metrics).
+    pub metrics: Option<MetricsConfig>,
+    /// Whether each call of the API is a line of the log, `--enable-api-logging`; `None` leaves
+    /// it to the Configuration.
+    pub api_logging: Option<bool>,
     /// How long a shutdown may take; `None` is as long as it takes. Default 5 s.
     pub grace: Option<Duration>,
     /// How many worker threads; 0 means one for each processor of the quota.
@@ -49,6 +56,8 @@ impl Config {
             configurations: Vec::new(),
             http: None,
             grpc: None,
+            metrics: None,
+            api_logging: None,
             grace: Some(Duration::from_secs(5)),
             workers: 0,
             max_body: Some(4 << 20),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use bindery_actors::{Core, Limits, Runtime, RuntimeConfig, Threads, app};
+use bindery_actors::{Core, Limits, Observer, Runtime, RuntimeConfig, Threads, app};
 use bindery_contract::settings::Secret;
 use bindery_contract::{Clock, Deadline, Identity};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,11 +19,15 @@ use super::grpc::{GrpcPorts, GrpcServers};
 use super::http_api::HttpPorts;
 use super::readiness::{Health, Readiness, Way};
 use super::reload::{LookNow, Reloader};
+use super::telemetry::{MetricsPort, telemetry};
 use super::{Drained, Ready, Shared, Shutdown, Sidecar, StartError};
 use crate::app::{Callee, Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfig};
 use crate::catalogue::Catalogue;
 use crate::http::{Api, ApiConfig, AppConnection, AppHealth, Servers};
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::{Exporter, Metrics};
+use crate::telemetry::traces::{Traced, Traces};
 
 /// Everything a sidecar is started from.
 pub(super) struct Plan {
@@ -88,6 +92,7 @@ pub(super) struct Parts {
     pub(super) api: Arc<Api>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) grpc_addresses: Vec<SocketAddr>,
+    pub(super) metrics_addresses: Vec<SocketAddr>,
     pub(super) ready: watch::Receiver<Ready>,
     pub(super) requests: watch::Receiver<Option<super::ShutdownRequest>>,
 }
@@ -104,6 +109,7 @@ struct Control {
     workers: Vec<Arbiter>,
     addresses: Vec<SocketAddr>,
     grpc_addresses: Vec<SocketAddr>,
+    exporter: Exporter,
     ready: watch::Receiver<Ready>,
     requests: watch::Receiver<Option<super::ShutdownRequest>>,
     is_well: watch::Receiver<bool>,
@@ -128,20 +134,22 @@ impl Control {
         let sources = Arc::new(sources(&config, catalogue, components));
         let configuration = configuration(&config)?;
         let mut resources = load(&sources, &configuration)?;
-        let http_ports = HttpPorts::bind(config.http.as_ref(), &clock).await?;
-        let grpc_ports = GrpcPorts::bind(config.grpc.as_ref(), &clock).await?;
+        let (metrics_port, http_ports, grpc_ports) = bind(&config, &configuration, &clock).await?;
         let grpc_addresses = grpc_ports.addresses();
         let addresses = http_ports.addresses();
         let workers = worker_count(&config);
-        let remote = app.as_ref().map(|app| remote_app(app, &config, &clock));
+        let telemetry = telemetry(&config, &configuration, &clock);
+        let reach = |app| remote_app(app, &config, &clock, &telemetry);
+        let remote = app.as_ref().map(reach);
         let health = app.as_ref().and_then(|app| app.health.clone());
         let (is_well_in, is_well) = watch::channel(health.is_none());
         let guard = health.as_ref().map(|_| is_well.clone());
-        let reached = reached(remote.as_ref(), &in_process, guard.clone());
-        let runtime = Rc::new(start_runtime(&config, &clock, workers, reached));
-        let hot_reload = configuration
-            .feature("HotReload")
-            .unwrap_or(config.hot_reload);
+        let traces = &telemetry.traces;
+        let reached = reached(remote.as_ref(), &in_process, guard.clone(), traces);
+        let metrics = telemetry.metrics.clone();
+        let runtime = Rc::new(start_runtime(&config, &clock, workers, reached, &metrics));
+        let hot_reload = configuration.feature("HotReload");
+        let hot_reload = hot_reload.unwrap_or(config.hot_reload);
         let (ready_in, ready) = watch::channel(Ready::default());
         let (shutdown, requests) = watch::channel(None);
         let api = Arc::new(Api::new(ApiConfig {
@@ -158,39 +166,37 @@ impl Control {
             token: config.env.non_empty("DAPR_API_TOKEN").map(Secret::new),
             max_body: config.max_body,
             ready: ready.clone(),
+            telemetry,
             shutdown,
         }));
+        metrics.resiliency_loaded(resources.resiliency.documents());
         runtime.core().set_policies(resources.resiliency.policies());
         let live = Live::new(&mut resources);
         runtime.load(resources.components);
+        let exporter = metrics_port.serve(&api)?;
         // Before anybody can call: a name that is not known yet would be an error.
         runtime.loaded().await;
         let (servers, workers) = serve_http(http_ports, &api, &config, workers).await?;
         let grpc = grpc_ports.serve(&api, config.max_head)?;
-        let way = way(remote, &in_process, &config);
         let drained = Rc::new(Cell::new(false));
         let readiness = Readiness {
             core: Arc::clone(runtime.core()),
             inputs: runtime.input_switch(),
-            way,
-            health: health.map(|check| Health {
-                check,
-                is_well: is_well_in,
-            }),
+            way: way(remote, &in_process, &config),
+            health: health.map(|check| Health::new(check, is_well_in)),
             drained: Rc::clone(&drained),
             ready: ready_in,
             started,
         };
-        let is_watched = hot_reload && config.has_files();
         let reloader = Reloader {
             clock: clock.clone(),
             sources,
             live,
             runtime: Rc::clone(&runtime),
             api: Arc::clone(&api),
+            watch: (hot_reload && config.has_files()).then_some(config.reconcile),
             configurations: config.configurations,
             configuration: Arc::new(configuration),
-            watch: is_watched.then_some(config.reconcile),
         };
         let (reload, asked) = mpsc::unbounded_channel();
         Ok(Self {
@@ -203,6 +209,7 @@ impl Control {
             workers,
             addresses,
             grpc_addresses,
+            exporter,
             ready,
             requests,
             is_well,
@@ -219,6 +226,7 @@ impl Control {
             api: Arc::clone(&self.api),
             addresses: self.addresses.clone(),
             grpc_addresses: self.grpc_addresses.clone(),
+            metrics_addresses: self.exporter.addresses().to_vec(),
             ready: self.ready.clone(),
             requests: self.requests.clone(),
         }
@@ -269,6 +277,7 @@ impl Control {
         // What stops takes no changes in, and reads nothing that it did not read before.
         self.reloader.abort();
         self.readiness.abort();
+        drop(self.exporter);
         let deadline = match self.grace {
             Some(grace) => Deadline::at(self.clock.now() + grace),
             None => Deadline::NONE,
@@ -280,6 +289,7 @@ impl Control {
                 servers.stop().await;
             }
             self.runtime.close(deadline).await;
+            self.api.telemetry().traces.finish().await;
         };
         let outcome = match deadline.limit(&self.clock, steps).await {
             Some(()) => Shutdown::Graceful,
@@ -299,6 +309,19 @@ impl Control {
             .await;
         outcome
     }
+}
+
+/// All ports, ours before anything is served.
+async fn bind(
+    config: &Config,
+    configuration: &Configuration,
+    clock: &Clock,
+) -> Result<(MetricsPort, HttpPorts, GrpcPorts), StartError> {
+    Ok((
+        MetricsPort::bind(config, configuration, clock).await?,
+        HttpPorts::bind(config.http.as_ref(), clock).await?,
+        GrpcPorts::bind(config.grpc.as_ref(), clock).await?,
+    ))
 }
 
 /// Serves the HTTP API on workers of its own; without one, workers that nothing is served on.
@@ -327,6 +350,7 @@ fn start_runtime(
     clock: &Clock,
     workers: usize,
     app: Arc<dyn app::App>,
+    metrics: &Metrics,
 ) -> Runtime {
     Runtime::start(RuntimeConfig {
         clock: clock.clone(),
@@ -340,6 +364,9 @@ fn start_runtime(
         },
         threads: Threads::Own,
         app: Some(app),
+        observer: metrics
+            .is_on()
+            .then(|| Arc::new(metrics.clone()) as Arc<dyn Observer>),
     })
 }
 
@@ -360,10 +387,17 @@ fn reached(
     remote: Option<&RemoteApp>,
     in_process: &InProcessApp,
     is_well: Option<watch::Receiver<bool>>,
+    traces: &Traces,
 ) -> Arc<dyn app::App> {
     let app: Arc<dyn app::App> = match remote {
         Some(remote) => remote.as_app(),
         None => Arc::new(in_process.clone()),
+    };
+    let app = if traces.are_active() {
+        let over_grpc = matches!(remote, Some(RemoteApp::Grpc(_)));
+        Arc::new(Traced::new(app, traces.clone(), over_grpc))
+    } else {
+        app
     };
     match is_well {
         Some(is_well) => Arc::new(Guarded::new(app, is_well)),
@@ -426,7 +460,7 @@ async fn own_workers(core: &Arc<Core>, count: usize) -> Vec<Arbiter> {
     workers
 }
 
-fn remote_app(app: &AppConfig, config: &Config, clock: &Clock) -> RemoteApp {
+fn remote_app(app: &AppConfig, config: &Config, clock: &Clock, telemetry: &Telemetry) -> RemoteApp {
     RemoteApp::new(RemoteConfig {
         protocol: app.protocol,
         host: app.host.clone(),
@@ -437,6 +471,8 @@ fn remote_app(app: &AppConfig, config: &Config, clock: &Clock) -> RemoteApp {
         fetch_config: app.fetch_config,
         token: config.env.non_empty("APP_API_TOKEN").map(Secret::new),
         clock: clock.clone(),
+        metrics: telemetry.metrics.clone(),
+        begins_traces: !telemetry.traces.are_off(),
     })
 }
 

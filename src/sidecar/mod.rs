@@ -9,6 +9,7 @@ mod http_api;
 mod reach;
 mod readiness;
 mod reload;
+mod telemetry;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -66,6 +67,12 @@ pub enum StartError {
          running? --unix-domain-socket names a folder that exists"
     )]
     ListenFile(std::io::Error),
+    /// The port of the metrics is not to be had.
+    #[error(
+        "failed to run metrics server: {0}. Is another sidecar running? Choose another port with \
+         --metrics-port, or switch metrics off with --enable-metrics=false"
+    )]
+    ListenMetrics(std::io::Error),
     /// A server cannot be set up.
     #[error("the server could not be started: {0}")]
     Server(std::io::Error),
@@ -188,7 +195,7 @@ impl Sidecar {
             metadata,
             deadline: None,
         };
-        self.core().invoke(call).await
+        self.shared.parts.api.call(binding, call).await
     }
 
     /// Handles the events of an input from now on; see [`Builder::on`]. An input that nobody
@@ -208,6 +215,26 @@ impl Sidecar {
     /// How all bindings are now.
     pub fn status(&self) -> Arc<Vec<Arc<ComponentStatus>>> {
         self.core().status().components()
+    }
+
+    /// Its metrics, as Prometheus reads them; `docs/metrics.md` lists them. A host that has a port
+    /// for metrics answers there with them.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let sidecar = bindery::Sidecar::builder("shop").start().await?;
+    /// assert!(sidecar.metrics().contains("bindery_lane_depth{app_id=\"shop\",lane=\"0\"} 0"));
+    /// sidecar.shutdown().await;
+    /// # Ok::<(), bindery::StartError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn metrics(&self) -> String {
+        self.shared.parts.api.telemetry().read_metrics(self.core())
+    }
+
+    /// Where its metrics are served; nowhere without [`Config::metrics`].
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.shared.parts.metrics_addresses
     }
 
     /// The HTTP API, to be mounted into an actix-web app under `/v1.0`:

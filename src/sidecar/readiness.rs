@@ -25,8 +25,14 @@ pub(super) enum Way {
 
 /// The app's health: how it is asked for, and who is told.
 pub(super) struct Health {
-    pub(super) check: HealthCheck,
-    pub(super) is_well: watch::Sender<bool>,
+    check: HealthCheck,
+    is_well: watch::Sender<bool>,
+}
+
+impl Health {
+    pub(super) fn new(check: HealthCheck, is_well: watch::Sender<bool>) -> Self {
+        Self { check, is_well }
+    }
 }
 
 /// Follows the start to its end: bindings tried, app found, inputs asked for.

@@ -11,12 +11,14 @@ use std::sync::{Mutex, PoisonError};
 
 use bindery_actors::Pulse;
 use bindery_contract::Clock;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::api_log::SCOPES;
 use super::repeats::{Repeats, Said};
 
 /// The marker field of a line that ends the process: its level reads `fatal`.
@@ -89,7 +91,8 @@ pub fn install(config: &LogConfig) -> io::Result<()> {
     let targets = Targets::new()
         .with_default(ours.min(LevelFilter::WARN))
         .with_target("dapr", ours)
-        .with_target("bindery", ours);
+        .with_target("bindery", ours)
+        .with_targets(SCOPES.map(|scope| (scope, LevelFilter::INFO)));
     let lines = Lines {
         json: config.json,
         fatal_only: config.level == LogLevel::Fatal,
@@ -139,7 +142,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let fatal = fields.values.remove(FATAL).is_some();
-        if self.fatal_only && !fatal {
+        if self.fatal_only && !fatal && !SCOPES.contains(&event.metadata().target()) {
             return;
         }
         let level = *event.metadata().level();
@@ -154,13 +157,13 @@ impl<S: Subscriber> Layer<S> for Lines {
         let may_collapse = !fatal && level <= Level::WARN;
         let (expired, count) = self.repeats(&said, may_collapse);
         for (said, count) in expired {
-            let repeated = BTreeMap::from([("repeated", count.to_string())]);
+            let repeated = BTreeMap::from([("repeated", count.into())]);
             self.write(&self.line(said, repeated));
         }
         match count {
             None => return,
             Some(0) => {}
-            Some(count) => drop(more.insert("repeated", count.to_string())),
+            Some(count) => drop(more.insert("repeated", count.into())),
         }
         self.write(&self.line(said, more));
     }
@@ -179,11 +182,14 @@ impl Lines {
         (repeats.expired(now), count)
     }
 
-    fn line(&self, said: Said, mut entries: BTreeMap<&'static str, String>) -> String {
-        entries.insert("app_id", self.app_id.clone());
-        entries.insert("instance", self.instance.clone());
-        entries.insert("scope", said.scope);
-        entries.extend(said.component.map(|component| ("component", component)));
+    fn line(&self, said: Said, mut entries: BTreeMap<&'static str, Value>) -> String {
+        entries.insert("app_id", self.app_id.clone().into());
+        entries.insert("instance", self.instance.clone().into());
+        entries.insert("scope", said.scope.into());
+        entries.extend(
+            said.component
+                .map(|component| ("component", component.into())),
+        );
         entries.insert("type", "log".into());
         entries.insert("ver", env!("CARGO_PKG_VERSION").into());
         let time = jiff::Timestamp::try_from(self.clock.wall())
@@ -192,15 +198,18 @@ impl Lines {
         let mut line = self.prefix.clone();
         if self.json {
             entries.insert("level", said.level.into());
-            entries.insert("msg", said.message);
-            entries.insert("time", time);
+            entries.insert("msg", said.message.into());
+            entries.insert("time", time.into());
             line.push_str(&serde_json::to_string(&entries).unwrap_or_default());
         } else {
             let _ = write!(line, "time=\"{time}\" level={} msg=", said.level);
             push_value(&mut line, &said.message);
             for (key, value) in &entries {
                 let _ = write!(line, " {key}=");
-                push_value(&mut line, value);
+                match value {
+                    Value::String(text) => push_value(&mut line, text),
+                    number => drop(write!(line, "{number}")),
+                }
             }
         }
         line.push('\n');
@@ -269,19 +278,27 @@ fn push_value(line: &mut String, value: &str) {
 #[derive(Default)]
 struct Fields {
     message: String,
-    values: BTreeMap<&'static str, String>,
+    values: BTreeMap<&'static str, Value>,
 }
 
 impl Fields {
     fn set(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
-            name => drop(self.values.insert(name, value)),
+            name => drop(self.values.insert(name, value.into())),
         }
     }
 }
 
 impl Visit for Fields {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.values.insert(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.values.insert(field.name(), value.into());
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         self.set(field, value.to_owned());
     }

@@ -10,6 +10,7 @@
 mod support;
 
 mod data;
+mod metrics;
 mod quickstart;
 mod tutorial;
 mod waiting;

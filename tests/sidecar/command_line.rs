@@ -174,7 +174,13 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
         ),
         (free, first.grpc_port.to_string(), "--dapr-grpc-port"),
     ] {
-        let second = ["--app-id", "second", "--dapr-http-port", &http];
+        let second = [
+            "--app-id",
+            "second",
+            "--enable-metrics=false",
+            "--dapr-http-port",
+            &http,
+        ];
         let output = run(&[&second[..], &["--dapr-grpc-port", &grpc]].concat());
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stdout);
@@ -264,6 +270,7 @@ fn it_starts_with_an_empty_environment() {
         .env_clear()
         .args(["--app-id", "test", "--dapr-http-port", &port.to_string()])
         .args(["--dapr-grpc-port", &free_port().to_string()])
+        .args(["--metrics-port", "0"])
         .arg("--resources-path")
         .arg(&components);
     let mut bindery = Running::start(command, port, 0);

@@ -66,7 +66,7 @@ impl Reader {
         // The pages use the default port; a sidecar of a test gets one of its own.
         let wrapper = format!(
             "#!/bin/sh\ncase \"$1\" in\n  run) shift; exec {bin} run --dapr-http-port {port} --dapr-grpc-port {grpc} \"$@\" ;;\n  \
-             --app-id) exec {bin} --dapr-http-port {port} --dapr-grpc-port {grpc} \"$@\" ;;\n  *) exec {bin} \"$@\" ;;\nesac\n",
+             --app-id) exec {bin} --dapr-http-port {port} --dapr-grpc-port {grpc} --metrics-port 0 \"$@\" ;;\n  *) exec {bin} \"$@\" ;;\nesac\n",
             bin = binary().display(),
             port = reader.http_port,
             grpc = free_port()
@@ -203,6 +203,8 @@ pages! {
     semantics: "docs/semantics.md",
     faults: "docs/faults.md",
     performance: "docs/performance.md",
+    metrics: "docs/metrics.md",
+    traces: "docs/traces.md",
     migrate_from_dapr: "examples/migrate-from-dapr.md",
     quickstart: "examples/quickstart/README.md",
 }

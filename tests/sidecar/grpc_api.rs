@@ -50,7 +50,7 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn call(name: &str, operation: &str, data: &str) -> InvokeBindingRequest {
+pub fn call(name: &str, operation: &str, data: &str) -> InvokeBindingRequest {
     InvokeBindingRequest {
         name: name.into(),
         operation: operation.into(),
@@ -59,11 +59,18 @@ fn call(name: &str, operation: &str, data: &str) -> InvokeBindingRequest {
     }
 }
 
-async fn invoke(
+pub async fn invoke(
     bindery: &Running,
     request: impl tonic::IntoRequest<InvokeBindingRequest>,
 ) -> Result<Response<InvokeBindingResponse>, Status> {
     client(bindery).invoke_binding(request).await
+}
+
+/// The same for tests that have no runtime of their own, where the call fails.
+pub fn fail(bindery: &Running, request: impl tonic::IntoRequest<InvokeBindingRequest>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let failed = runtime.block_on(invoke(bindery, request));
+    failed.expect_err("it should have failed");
 }
 
 fn reason(status: &Status) -> (String, String) {
@@ -243,6 +250,59 @@ async fn without_the_token_nothing_is_answered() {
 }
 
 #[tokio::test]
+async fn a_configuration_closes_methods_before_the_token_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("configuration.yaml");
+    let rule = "{name: metadata, version: v1, protocol: grpc}";
+    std::fs::write(&file, format!("spec:\n  api:\n    denied: [{rule}]\n")).unwrap();
+    let file = file.display().to_string();
+    let flags = [
+        "--config",
+        &file,
+        "--app-port=1",
+        "--enable-app-health-check",
+    ];
+    let env = [("DAPR_API_TOKEN", "s3cret")];
+    let bindery = Running::sidecar_with(&resources(folder.path(), &[]), &flags, &env);
+    bindery.wait_until_callable();
+    let asked = client(&bindery).get_metadata(GetMetadataRequest {}).await;
+    let status = asked.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.message(), "Not Implemented");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(
+        (&*info.reason, &*info.domain),
+        ("Not Implemented", "dapr.io")
+    );
+    assert_eq!(info.metadata["http.code"], "501");
+    let problem = &info.metadata["http.error_message"];
+    assert_eq!(problem, "requested endpoint is not available");
+    // The others are where they were, and so are those of the library.
+    let status = invoke(&bindery, call("x", "y", "")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn the_health_check_of_the_app_is_in_the_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = [
+        "--app-port=1",
+        "--enable-app-health-check",
+        "--app-health-probe-interval=7",
+        "--app-health-check-path=/well",
+    ];
+    let bindery = Running::sidecar(&resources(folder.path(), &[]), &flags);
+    bindery.wait_until_callable();
+    let metadata = client(&bindery).get_metadata(GetMetadataRequest {}).await;
+    let app = metadata.unwrap().into_inner().app_connection_properties;
+    let health = app.unwrap().health.unwrap();
+    assert_eq!(health.health_check_path, "/well");
+    assert_eq!(health.health_probe_interval, "7s");
+    assert_eq!(health.health_probe_timeout, "500ms");
+    assert_eq!(health.health_threshold, 3);
+}
+
+#[tokio::test]
 async fn messages_have_a_limit_both_ways() {
     let port = free_port();
     let _app = App::start(port, |request| (200, "x".repeat(request.body.len() * 2)));
@@ -290,6 +350,10 @@ async fn metadata_is_what_http_answers() {
     assert_eq!(
         metadata.runtime_version,
         http["runtimeVersion"].as_str().unwrap()
+    );
+    assert_eq!(
+        serde_json::to_value(&metadata.enabled_features).unwrap(),
+        http["enabledFeatures"]
     );
     let component = &metadata.registered_components[0];
     assert_eq!(

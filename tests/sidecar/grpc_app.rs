@@ -115,7 +115,7 @@ type Answer = dyn Fn(&BindingEventRequest) -> Result<BindingEventResponse, Statu
 
 /// An app over gRPC as the SDKs make them.
 #[derive(Clone)]
-struct App {
+pub struct App {
     inputs: Vec<String>,
     answer: Arc<Answer>,
     seen: Arc<Mutex<Vec<(BindingEventRequest, MetadataMap)>>>,
@@ -139,11 +139,11 @@ impl App {
     }
 
     /// An app that takes every event of `tick`.
-    fn taking() -> Self {
+    pub fn taking() -> Self {
         Self::new(&["tick"], |_| Ok(BindingEventResponse::default()))
     }
 
-    fn start(&self, port: u16, tls: Option<TlsAcceptor>) -> Listening {
+    pub fn start(&self, port: u16, tls: Option<TlsAcceptor>) -> Listening {
         let service = AppCallbackServer::new(self.clone());
         listen_http2(port, tls, TowerToHyperService::new(service))
     }

@@ -1,6 +1,7 @@
 //! The sidecar as a process, seen from outside: its command line, its API, its way to the app,
 //! its resources. No server is needed for any of it.
 
+mod api_log;
 mod app_channel;
 mod check;
 mod command_line;
@@ -11,6 +12,7 @@ mod grpc_app;
 mod health;
 mod http_api;
 mod invocation;
+mod metrics;
 mod operate;
 mod ports;
 mod reload;
@@ -22,4 +24,5 @@ mod servers;
 mod sockets;
 mod support;
 mod tools;
+mod traces;
 mod whole_path;

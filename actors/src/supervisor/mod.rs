@@ -223,6 +223,9 @@ impl Supervisor {
             since: now,
             side,
         };
+        if let Some(observer) = &core.observer {
+            observer.opened(&child.component);
+        }
         let before = child.serving.replace(serving);
         if child.life.restarts() == 0 {
             tracing::info!(
@@ -280,6 +283,9 @@ impl Supervisor {
             return;
         };
         if let Some(opening) = child.opening.take_if(|opening| opening.who == who) {
+            if let Some(observer) = &self.core.observer {
+                observer.open_failed(&child.component, failure.class);
+            }
             if opening.is_candidate {
                 return self.candidate_failed(key, failure, ctx);
             }

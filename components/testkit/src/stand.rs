@@ -106,6 +106,7 @@ impl Setup {
             limits: self.limits,
             threads: self.threads,
             app: Some(Arc::new(app.clone())),
+            observer: None,
         });
         runtime.core().work_here();
         runtime.start_inputs();

@@ -70,6 +70,7 @@ async fn open_all(resources: Resources) -> Vec<Outcome> {
         limits: Limits::default(),
         threads: Threads::Own,
         app: None,
+        observer: None,
     });
     let started = clock.now();
     let sides: usize = resources.components.iter().map(|c| c.roles.len()).sum();

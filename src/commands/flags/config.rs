@@ -1,6 +1,6 @@
 //! What the flags come to.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,10 @@ use crate::app::{HealthCheck, Protocol, UnknownProtocol};
 use crate::resources::Env;
 use crate::sidecar::{AppConfig, Builder, Config, GrpcConfig, HttpConfig};
 use crate::telemetry::log::LogConfig;
+use crate::telemetry::metrics::MetricsConfig;
+
+/// Where `daprd` serves its metrics.
+const METRICS_PORT: u16 = 9090;
 
 /// A flag that cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,8 @@ impl SidecarFlags {
                     &self.dapr_internal_grpc_listen_address,
                 )?,
             }),
+            metrics: self.metrics()?,
+            api_logging: self.enable_api_logging.map(|flag| flag.0),
             grace: match u64::try_from(self.dapr_graceful_shutdown_seconds) {
                 Ok(0) => None,
                 Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -111,6 +117,25 @@ impl SidecarFlags {
     pub fn socket(&self, api: &str) -> Option<PathBuf> {
         let folder = Path::new(&self.unix_domain_socket);
         (!self.unix_domain_socket.is_empty()).then(|| socket_file(folder, &self.app_id, api))
+    }
+
+    /// Where the metrics are served; nowhere with `--enable-metrics=false`.
+    fn metrics(&self) -> Result<Option<MetricsConfig>, FlagError> {
+        if !self.enable_metrics.0 {
+            return Ok(None);
+        }
+        let address = &self.metrics_listen_address;
+        let listen = addresses("metrics-listen-address", address)?;
+        Ok(Some(MetricsConfig {
+            port: self
+                .metrics_port
+                .map_or(METRICS_PORT, |port| port.0.unwrap_or(0)),
+            listen: if listen.is_empty() {
+                vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)]
+            } else {
+                listen
+            },
+        }))
     }
 
     fn check_mode(&self) -> Result<(), FlagError> {

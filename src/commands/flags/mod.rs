@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, FromArgMatches};
 
 pub use self::config::{FlagError, socket_file};
-use self::spelling::{GoBool, Port};
+use self::spelling::GoBool;
+pub(in crate::commands) use self::spelling::Port;
 pub use self::spelling::{deprecated, ineffective, normalise};
 
 /// Flags of the sidecar, spelled as daprd spells them: `--x v`, `--x=v`, `-x v`. Switches take
@@ -262,14 +263,9 @@ pub struct SidecarFlags {
     /// Whether metrics are served.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", help_heading = "Telemetry")]
     pub enable_metrics: GoBool,
-    /// The port of the metrics.
-    #[arg(
-        long,
-        default_value = "9090",
-        value_name = "PORT",
-        help_heading = "Telemetry"
-    )]
-    pub metrics_port: Port,
+    /// The port of the metrics; 0 lets the system choose [default: 9090].
+    #[arg(long, value_name = "PORT", help_heading = "Telemetry")]
+    pub metrics_port: Option<Port>,
     /// Where the metrics listen.
     #[arg(
         long,

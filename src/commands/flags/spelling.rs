@@ -93,14 +93,7 @@ const DEPRECATED: &[Deprecated] = &[
 
 /// Flags that this version takes and does nothing about. Those of Dapr's control plane are not
 /// among them: nobody who starts a sidecar by hand would miss them.
-const INEFFECTIVE: &[&str] = &[
-    "enable-api-logging",
-    "metrics-port",
-    "metrics-listen-address",
-    "enable-profiling",
-    "profile-port",
-    "enable-mtls",
-];
+const INEFFECTIVE: &[&str] = &["enable-profiling", "profile-port", "enable-mtls"];
 
 /// The old flags on a command line.
 pub fn deprecated(matches: &ArgMatches) -> Vec<Deprecated> {
@@ -188,11 +181,11 @@ mod tests {
                 "{name}"
             );
         }
-        let (matches, _) = parse("--components-path c --metrics-port 1 --app-id x");
+        let (matches, _) = parse("--components-path c --profile-port 1 --app-id x");
         assert_eq!(
             deprecated(&matches),
             [("components-path", "use --resources-path")]
         );
-        assert_eq!(ineffective(&matches), ["metrics-port"]);
+        assert_eq!(ineffective(&matches), ["profile-port"]);
     }
 }

@@ -71,6 +71,7 @@ impl Running {
                         "5",
                     ])
                     .args(["--dapr-http-port", &http_port.to_string()])
+                    .args(["--metrics-port", "0"])
                     .arg("--resources-path");
                 command
             }

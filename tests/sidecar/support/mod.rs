@@ -117,6 +117,10 @@ impl Running {
             .arg(components)
             .args(flags)
             .envs(env.iter().copied());
+        // Only one sidecar of a machine gets the port that is the default.
+        if !flags.iter().any(|flag| flag.contains("metrics")) {
+            command.args(["--metrics-port", "0"]);
+        }
         let mut running = Self::start(command, http_port, 0);
         running.grpc_port = grpc_port;
         running
