@@ -9,6 +9,7 @@ pub mod families;
 mod process;
 mod registry;
 mod rules;
+mod series;
 mod server;
 mod text;
 

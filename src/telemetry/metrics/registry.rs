@@ -7,11 +7,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::families::{Family, GROUPS, Group, Kind};
 use super::rules::Rules;
+use super::series::{Series, Sum, Value};
 use super::text::{Distribution, Text, number, push_label};
 
 /// How many series of one group a thread has before values that come from outside (paths,
@@ -57,72 +57,6 @@ pub(super) struct Registry {
     size_bounds: Arc<[u64]>,
     rules: Rules,
     series: Mutex<Vec<Arc<Series>>>,
-}
-
-/// One series, as one thread has counted it.
-struct Series {
-    family: &'static Family,
-    /// As the text has them.
-    labels: String,
-    value: Value,
-}
-
-/// Written by one thread only.
-enum Value {
-    Count(AtomicU64),
-    Histogram {
-        bounds: Arc<[u64]>,
-        counts: Box<[AtomicU64]>,
-        sum: AtomicU64,
-    },
-}
-
-/// Adds where nobody else does: cheaper than an addition that is atomic as a whole.
-fn add(to: &AtomicU64, amount: u64) {
-    to.store(
-        to.load(Ordering::Relaxed).wrapping_add(amount),
-        Ordering::Relaxed,
-    );
-}
-
-impl Value {
-    fn note(&self, amount: u64) {
-        match self {
-            Self::Count(count) => add(count, amount),
-            Self::Histogram {
-                bounds,
-                counts,
-                sum,
-            } => {
-                let bucket = bounds.partition_point(|bound| *bound < amount);
-                if let Some(count) = counts.get(bucket) {
-                    add(count, 1);
-                }
-                add(sum, amount);
-            }
-        }
-    }
-
-    /// Takes what another series has counted.
-    fn take(&self, other: &Self) {
-        match (self, other) {
-            (Self::Count(count), Self::Count(other)) => add(count, other.load(Ordering::Relaxed)),
-            (
-                Self::Histogram { counts, sum, .. },
-                Self::Histogram {
-                    counts: others,
-                    sum: other,
-                    ..
-                },
-            ) => {
-                for (count, other) in counts.iter().zip(others) {
-                    add(count, other.load(Ordering::Relaxed));
-                }
-                add(sum, other.load(Ordering::Relaxed));
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Registry {
@@ -183,18 +117,13 @@ impl Registry {
             let value = self.rules.apply(family.name, name, value);
             push_label(&mut labels, name, value);
         }
-        let histogram = |bounds: &Arc<[u64]>| Value::Histogram {
-            bounds: Arc::clone(bounds),
-            counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
-            sum: AtomicU64::new(0),
-        };
         Arc::new(Series {
             family,
             labels,
             value: match family.kind {
-                Kind::Latency => histogram(&self.latency_bounds),
-                Kind::Size => histogram(&self.size_bounds),
-                Kind::Counter | Kind::Gauge => Value::Count(AtomicU64::new(0)),
+                Kind::Latency => Value::histogram(&self.latency_bounds),
+                Kind::Size => Value::histogram(&self.size_bounds),
+                Kind::Counter | Kind::Gauge => Value::Count(0.into()),
             },
         })
     }
@@ -251,34 +180,6 @@ impl Registry {
                         },
                     ),
                 }
-            }
-        }
-    }
-}
-
-/// What all threads together have counted of one series.
-#[derive(Default)]
-struct Sum<'a> {
-    total: u64,
-    bounds: Option<&'a [u64]>,
-    counts: Vec<u64>,
-}
-
-impl<'a> Sum<'a> {
-    fn add(&mut self, series: &'a Series) {
-        match &series.value {
-            Value::Count(count) => self.total += count.load(Ordering::Relaxed),
-            Value::Histogram {
-                bounds,
-                counts,
-                sum,
-            } => {
-                self.bounds = Some(bounds);
-                self.counts.resize(counts.len(), 0);
-                for (total, count) in self.counts.iter_mut().zip(counts) {
-                    *total += count.load(Ordering::Relaxed);
-                }
-                self.total += sum.load(Ordering::Relaxed);
             }
         }
     }
