@@ -9,6 +9,7 @@
 )]
 mod support;
 
+mod component;
 mod go;
 mod node;
 mod python;

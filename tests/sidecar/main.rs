@@ -12,6 +12,7 @@ mod health;
 mod http_api;
 mod invocation;
 mod operate;
+mod pluggable;
 mod ports;
 mod reload;
 mod resiliency;
