@@ -10,7 +10,8 @@
 # BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists, BINDERY_TEST_NODE_PATH
 # a node_modules with what tests/apps/package.json lists. BINDERY_TEST_SDK_PYTHON and
 # BINDERY_TEST_SDK_NODE_PATH are the same for tests/sdks, BINDERY_TEST_SDK_GO and
-# BINDERY_TEST_SDK_COMPONENT its Go app and its Go component, built.
+# BINDERY_TEST_SDK_COMPONENT its Go app and Go component, built, BINDERY_TEST_SDK_RUST its Rust app,
+# built, BINDERY_TEST_SDK_JAVA the folder of the Java SDK's jars.
 # What could not run is listed by name, and makes `full` fail.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -29,7 +30,7 @@ for argument in "$@"; do
     --no-install) INSTALL=no ;;
     quick) wanted+=("${GROUPS_QUICK[@]}") ;;
     full) wanted+=("${GROUPS_FULL[@]}") ;;
-    -h | --help) sed -n '2,15p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}; by name only: ${GROUPS_MORE[*]}"; exit 0 ;;
+    -h | --help) sed -n '2,16p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}; by name only: ${GROUPS_MORE[*]}"; exit 0 ;;
     *) wanted+=("$argument") ;;
   esac
 done
@@ -125,7 +126,7 @@ group_scenarios() {
 group_fuzz() { CARGO_TARGET_DIR="$target" tests/fuzz/run.sh --seconds 10; }
 
 group_sdks() {
-  needs sdk-python sdk-node sdk-go sdk-component || return
+  needs sdk-python sdk-node sdk-go sdk-java sdk-rust sdk-component || return
   cargo test --quiet --test sdks
 }
 
