@@ -30,7 +30,7 @@ for argument in "$@"; do
     --no-install) INSTALL=no ;;
     quick) wanted+=("${GROUPS_QUICK[@]}") ;;
     full) wanted+=("${GROUPS_FULL[@]}") ;;
-    -h | --help) sed -n '2,16p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}; by name only: ${GROUPS_MORE[*]}"; exit 0 ;;
+    -h | --help) sed -n '2,15p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}; by name only: ${GROUPS_MORE[*]}"; exit 0 ;;
     *) wanted+=("$argument") ;;
   esac
 done
