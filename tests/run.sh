@@ -9,7 +9,9 @@
 # BINDERY_TEST_REDIS name folders of programs, BINDERY_TEST_KAFKA the folder of Kafka's jars,
 # BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists, BINDERY_TEST_NODE_PATH
 # a node_modules with what tests/apps/package.json lists. BINDERY_TEST_SDK_PYTHON and
-# BINDERY_TEST_SDK_NODE_PATH are the same for tests/sdks, BINDERY_TEST_SDK_GO its Go app, built.
+# BINDERY_TEST_SDK_NODE_PATH are the same for tests/sdks, BINDERY_TEST_SDK_GO and
+# BINDERY_TEST_SDK_COMPONENT its Go app and Go component, built, BINDERY_TEST_SDK_RUST its Rust app,
+# built, BINDERY_TEST_SDK_JAVA the folder of the Java SDK's jars.
 # What could not run is listed by name, and makes `full` fail.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -17,9 +19,9 @@ cd "$(dirname "$0")/.." || exit 1
 # By name only so far: `tests/run.sh faults fuzz`.
 GROUPS_MORE=(faults fuzz)
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka scenarios sdks release)
+GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka pluggable scenarios sdks release)
 # These wait for servers and timers most of their time, so two of them run side by side.
-SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka scenarios sdks '
+SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka pluggable scenarios sdks '
 
 INSTALL=yes
 wanted=()
@@ -110,6 +112,10 @@ group_postgresql() {
   cargo test --quiet -p bindery-postgresql --test '*'
 }
 group_kafka() { needs kafka || return; cargo test --quiet -p bindery-kafka --test '*'; }
+group_pluggable() {
+  needs sdk-component || return
+  cargo test --quiet -p bindery-pluggable --test '*'
+}
 
 group_scenarios() {
   needs postgres redis kafka python node || return
@@ -120,7 +126,7 @@ group_scenarios() {
 group_fuzz() { CARGO_TARGET_DIR="$target" tests/fuzz/run.sh --seconds 10; }
 
 group_sdks() {
-  needs sdk-python sdk-node sdk-go || return
+  needs sdk-python sdk-node sdk-go sdk-java sdk-rust sdk-component || return
   cargo test --quiet --test sdks
 }
 

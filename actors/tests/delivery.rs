@@ -304,6 +304,28 @@ fn an_input_that_the_app_does_not_want_is_not_read() {
 }
 
 #[test]
+fn the_app_is_asked_about_an_input_whose_source_is_away() {
+    Setup::held().run(async |stand| {
+        let strings = Strings::new();
+        strings.next_open(vec![Act::Disconnected("away"); 1000]);
+        let mut unasked = component(
+            "p",
+            &Puppet::<Log>::registration(),
+            &strings.shared(),
+            vec![Role::Input],
+            DeliveryOptions::default(),
+        );
+        unasked.subscribed = false;
+        stand.load_component(unasked);
+        stand.until_state("p", Role::Input, "Degraded").await;
+        stand.restart_inputs();
+        let mut progress = stand.core().progress();
+        progress.wait_for(|progress| progress.asked).await.unwrap();
+        assert_eq!(strings.readers(), 0);
+    });
+}
+
+#[test]
 fn stopping_finishes_what_is_running_and_refuses_the_rest() {
     Setup::held().run(async |stand| {
         let strings = Strings::new();

@@ -34,7 +34,10 @@ pub(super) fn run(arguments: &ComponentsArgs) -> ExitCode {
         format!("bindings.{name}")
     };
     let problem = match catalogue.find(&full, "") {
-        Lookup::Found(row) => {
+        Lookup::Found(row)
+        | Lookup::Awaited {
+            registration: row, ..
+        } => {
             let text = if arguments.example {
                 manual::example(&row)
             } else {

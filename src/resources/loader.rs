@@ -336,16 +336,20 @@ impl Loader<'_> {
     ) -> Result<Option<Component>, Vec<Finding>> {
         let registration = match self.catalogue.find(&manifest.type_name, &manifest.version) {
             Lookup::Found(registration) => registration,
+            Lookup::Awaited {
+                registration,
+                problem,
+                hint,
+            } => {
+                self.warn_all([not_found(manifest, &problem, hint)]);
+                registration
+            }
             Lookup::OtherBuildingBlock => {
                 self.warn_all([unsupported(manifest)]);
                 return Ok(None);
             }
             Lookup::Unknown { problem, hint } => {
-                let problem = format!("couldn't find binding {}: {problem}", manifest.display());
-                let finding = Finding::in_file(&manifest.file, problem)
-                    .at(manifest.type_at)
-                    .of(&manifest.name);
-                return Err(vec![finding.hint(hint)]);
+                return Err(vec![not_found(manifest, &problem, hint)]);
             }
         };
         let settings = ManifestSettings::new(
@@ -442,6 +446,12 @@ fn listed(manifest: &Manifest, store: &SecretStore) -> Listed {
         version: manifest.version.clone(),
         capabilities,
     }
+}
+
+fn not_found(manifest: &Manifest, problem: &str, hint: String) -> Finding {
+    let problem = format!("couldn't find binding {}: {problem}", manifest.display());
+    let finding = Finding::in_file(&manifest.file, problem).at(manifest.type_at);
+    finding.of(&manifest.name).hint(hint)
 }
 
 fn unsupported(manifest: &Manifest) -> Finding {

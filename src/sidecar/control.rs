@@ -374,7 +374,7 @@ fn sources(config: &Config, catalogue: Catalogue, code: Vec<Manifest>) -> Source
     Sources {
         folders: config.resources.clone(),
         code,
-        catalogue,
+        catalogue: catalogue.with_pluggable(&config.env),
         surroundings: Surroundings {
             app_id: config.app_id.clone(),
             env: config.env.clone(),

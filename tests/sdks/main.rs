@@ -9,9 +9,12 @@
 )]
 mod support;
 
+mod component;
 mod go;
+mod java;
 mod node;
 mod python;
+mod rust;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `dapr` and `dapr-ext-grpc` of `PyPI`.
+//! `dapr` of `PyPI`, with its extensions `grpc` and `fastapi`.
 
 use std::process::Command;
 
@@ -48,4 +48,15 @@ fn an_app_finds_a_unix_domain_socket_and_reads_secrets() {
         bindery.wait_for_log(&format!("== APP == {line}\n"));
     }
     assert!(bindery.wait().is_some());
+}
+
+#[test]
+fn an_app_over_http_takes_events_and_calls_outputs() {
+    let python = installed("BINDERY_TEST_SDK_PYTHON", "sdk-python/bin/python");
+    stage("http", &[python, source("python/web.py")], &[]).prints(&[
+        "event True True",
+        "got {'orderId': 7}",
+        "web fine 200",
+        "error StatusCode.INTERNAL",
+    ]);
 }

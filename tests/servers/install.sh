@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and is not there: called by tests/run.sh, once for each part.
 #
-#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node|sdk-python|sdk-node|sdk-go…
+#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node…
+#   tests/servers/install.sh sdk-python|sdk-node|sdk-go|sdk-java|sdk-rust|sdk-component…
 #
 # What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
 # environment and Node packages of their own below the cache folder, apart for Dapr's SDKs. A service that a package
@@ -85,14 +86,37 @@ for part in "$@"; do
         npm install --silent --no-audit --no-fund --prefix "$cache/$part"
         touch "$wanted"
       fi ;;
-    sdk-go)
+    sdk-go | sdk-component)
       command -v go >/dev/null || { missing go; apt_install golang-go; }
-      wanted="$cache/sdk-go/$(cat tests/sdks/go/go.sum tests/sdks/go/main.go | cksum | cut -d' ' -f1)"
+      source=tests/sdks/${part#sdk-}
+      wanted="$cache/$part/$(cat "$source/go.sum" "$source/main.go" | cksum | cut -d' ' -f1)"
       if [ ! -e "$wanted" ]; then
-        missing 'the Go app'
-        rm -rf "$cache/sdk-go"
-        mkdir -p "$cache/sdk-go"
-        go build -C tests/sdks/go -o "$cache/sdk-go/app" .
+        missing "the Go program of $source"
+        rm -rf "${cache:?}/$part"
+        mkdir -p "$cache/$part"
+        go build -C "$source" -o "$cache/$part/app" .
+        touch "$wanted"
+      fi ;;
+    sdk-java)
+      # The app is compiled as it is started.
+      command -v javac >/dev/null || { missing javac; apt_install default-jdk-headless; }
+      wanted="$cache/sdk-java/$(cksum <tests/sdks/java/pom.xml | cut -d' ' -f1)"
+      if [ ! -e "$wanted" ]; then
+        missing "Dapr's SDK for Java"
+        command -v mvn >/dev/null || apt_install maven
+        rm -rf "$cache/sdk-java"
+        mvn -q -B -f tests/sdks/java/pom.xml dependency:copy-dependencies \
+          -DoutputDirectory="$cache/sdk-java"
+        touch "$wanted"
+      fi ;;
+    sdk-rust)
+      wanted="$cache/sdk-rust/$(cat tests/sdks/rust/Cargo.lock tests/sdks/rust/src/main.rs | cksum | cut -d' ' -f1)"
+      if [ ! -e "$wanted" ]; then
+        missing 'the Rust app'
+        CARGO_TARGET_DIR="$cache/sdk-rust/target" \
+          cargo build --locked --quiet --manifest-path tests/sdks/rust/Cargo.toml
+        find "$cache/sdk-rust" -maxdepth 1 -type f -delete
+        cp "$cache/sdk-rust/target/debug/app" "$cache/sdk-rust/"
         touch "$wanted"
       fi ;;
     *) echo "no such part: $part"; exit 2 ;;

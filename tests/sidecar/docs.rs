@@ -200,6 +200,8 @@ pages! {
     write_a_binding: "docs/write-a-binding.md",
     differences: "docs/differences.md",
     operate: "docs/operate.md",
+    compatibility: "docs/compatibility.md",
+    pluggable: "docs/pluggable.md",
     semantics: "docs/semantics.md",
     faults: "docs/faults.md",
     performance: "docs/performance.md",

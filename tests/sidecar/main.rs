@@ -14,6 +14,7 @@ mod http_api;
 mod invocation;
 mod metrics;
 mod operate;
+mod pluggable;
 mod ports;
 mod reload;
 mod resiliency;

@@ -18,7 +18,8 @@ use crate::pulse::ComponentId;
 use crate::report::Report;
 
 impl Supervisor {
-    /// Starts reading, or asks the app whether it wants the events.
+    /// Starts reading, or asks the app whether it wants the events. It is asked about an input
+    /// that is not open too: the answer does not depend on it, and the start waits for it.
     pub(super) fn consider_reading(&mut self, key: Key) {
         let Some(app) = self.core.app.clone().filter(|_| self.core.desired().inputs) else {
             return;
@@ -26,7 +27,7 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
-        if child.role != Role::Input || child.serving.is_none() {
+        if child.role != Role::Input {
             return;
         }
         match child.subscription {

@@ -27,10 +27,11 @@ pub struct Registration {
     pub event_metadata: &'static [EventMetadata],
     /// The settings.
     pub settings: fn() -> Arc<[Field]>,
-    prepare: fn(&Properties) -> Result<Prepared, SettingsError>,
+    prepare: Arc<Prepare>,
     remarks: fn(&Properties) -> Vec<Remark>,
 }
 
+type Prepare = dyn Fn(&Properties) -> Result<Prepared, SettingsError> + Send + Sync;
 type Open = Box<dyn FnOnce(OpenContext) -> BoxFuture<'static, Result<Opened, OpenError>> + Send>;
 
 /// Settings that were decoded and checked, ready to be opened once.
@@ -49,8 +50,43 @@ impl Registration {
             operations: B::OPERATIONS,
             event_metadata: B::EVENT_METADATA,
             settings: || fields_under::<B::Settings>(B::CONVENTIONS),
-            prepare: prepare::<B>,
+            prepare: Arc::new(prepare::<B>),
             remarks: |properties| remarks::<B::Settings>(properties, B::CONVENTIONS),
+        }
+    }
+
+    /// The row of a type that is known only while the program runs. Nobody here knows its
+    /// settings, so `open` gets all of them as they are, and nothing is checked before. Its
+    /// operations are those that it offers when it is open ([`Output::operations`]); those that
+    /// are declared stand for them until then.
+    ///
+    /// [`Output::operations`]: crate::Output::operations
+    pub fn undeclared<F, R>(
+        type_name: &'static str,
+        summary: &'static str,
+        input: Option<Source>,
+        operations: &'static [Operation],
+        open: F,
+    ) -> Self
+    where
+        F: Fn(Properties, OpenContext) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Opened, OpenError>> + Send + 'static,
+    {
+        Self {
+            type_name,
+            aliases: &[],
+            summary,
+            input,
+            operations,
+            event_metadata: &[],
+            settings: || Arc::from([]),
+            prepare: Arc::new(move |properties| {
+                let (properties, open) = (properties.clone(), open.clone());
+                Ok(Prepared {
+                    open: Box::new(move |cx| Box::pin(open(properties, cx))),
+                })
+            }),
+            remarks: |_| Vec::new(),
         }
     }
 

@@ -63,8 +63,13 @@ struct Failing {
 impl Suite {
     /// A suite for a binding with these settings.
     pub fn of<B: Binding>(settings: &[(&str, &str)]) -> Self {
+        Self::on(Registration::of::<B>(), settings)
+    }
+
+    /// A suite for the binding of a row that no Rust type declares.
+    pub fn on(registration: Registration, settings: &[(&str, &str)]) -> Self {
         Self {
-            registration: Registration::of::<B>(),
+            registration,
             properties: properties(settings),
             exercise: None,
             source: None,

@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &CheckArgs) -> ExitCode {
     } else {
         Scope::App
     };
-    let catalogue = Catalogue::default();
+    let catalogue = Catalogue::default().with_pluggable(&surroundings.env);
     let places = match arguments.paths.iter().map(|path| place(path)).collect() {
         Ok(places) => places,
         Err(error) => {
