@@ -16,10 +16,10 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# By name only so far: `tests/run.sh faults fuzz`.
-GROUPS_MORE=(faults fuzz)
+# By name only so far: `tests/run.sh faults`.
+GROUPS_MORE=(faults)
 GROUPS_QUICK=(style unit sidecar)
-GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka pluggable scenarios sdks release)
+GROUPS_FULL=(style deny build package unit loom sidecar http redis postgresql kafka pluggable scenarios sdks fuzz release)
 # These wait for servers and timers most of their time, so two of them run side by side.
 SIDE_BY_SIDE=' unit loom sidecar http redis postgresql kafka pluggable scenarios sdks '
 
