@@ -29,7 +29,7 @@ use crate::grpc::proto::runtime::v1::app_callback_client::AppCallbackClient;
 pub struct AppRequest {
     /// What is called, with what. Over HTTP the method is a path, encoded as in a URL.
     pub message: InvokeRequest,
-    /// What goes with it, as [`passed_on`](super::passed_on) leaves it.
+    /// What goes with it, without what belongs to the connection or to the sidecar alone.
     pub headers: HeaderMap,
 }
 

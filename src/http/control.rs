@@ -105,7 +105,7 @@ fn not_found(error: &OperationError) -> HttpResponse {
 fn side(query: &str) -> Result<Option<Role>, &'static str> {
     let mut pairs = query.split('&');
     match pairs.find_map(|pair| pair.strip_prefix("side=")) {
-        None | Some("") => Ok(None),
+        None => Ok(None),
         Some("input") => Ok(Some(Role::Input)),
         Some("output") => Ok(Some(Role::Output)),
         Some(_) => Err("side is input or output"),
@@ -213,5 +213,6 @@ mod tests {
         assert_eq!(side(""), Ok(None));
         assert_eq!(side("x=y&side=input"), Ok(Some(Role::Input)));
         assert!(side("side=both").is_err());
+        assert!(side("side=").is_err());
     }
 }

@@ -11,6 +11,7 @@ mod support;
 
 mod data;
 mod metrics;
+mod openapi;
 mod quickstart;
 mod tutorial;
 mod waiting;
