@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::api::{self, Api};
-use super::observed::observing;
+use super::observed::{Port, observing};
 
 /// What pages may use, once their origin is allowed; every header is.
 const METHODS: [Method; 6] = [
@@ -137,9 +137,13 @@ pub(super) async fn serve(
     api: web::Data<Api>,
     cors: web::Data<Cors>,
 ) -> HttpResponse {
-    observing(request, payload, api, async move |request, payload, api| {
-        cors.serve(request, payload, api).await
-    })
+    observing(
+        Port::Api,
+        request,
+        payload,
+        api,
+        async move |request, payload, api| cors.serve(request, payload, api).await,
+    )
     .await
 }
 

@@ -21,17 +21,28 @@ use crate::telemetry::Called;
 use crate::telemetry::metrics::HttpExchange;
 use crate::telemetry::traces::Span;
 
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    /// Where the app calls.
+    Api,
+    /// Where anybody may ask: that is no call of the API, and neither traced nor a line of its log
+    /// (runtime §6.1).
+    Public,
+}
+
 /// Every request of the API passes here first.
 pub async fn observed(
     request: HttpRequest,
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    observing(request, payload, api, serve).await
+    observing(Port::Api, request, payload, api, serve).await
 }
 
 /// A request that is answered by `answer`.
 pub(super) async fn observing<F: Future<Output = HttpResponse>>(
+    port: Port,
     request: HttpRequest,
     payload: web::Payload,
     api: web::Data<Api>,
@@ -42,10 +53,12 @@ pub(super) async fn observing<F: Future<Output = HttpResponse>>(
         return answer(request, payload, api).await;
     }
     let traces = &telemetry.traces;
-    let is_traced = traces.are_active() && !request.path().contains("/healthz");
+    let is_traced =
+        port == Port::Api && traces.are_active() && !request.path().contains("/healthz");
     let seen = Seen {
         span: is_traced.then(|| begin_span(&request, traces)).flatten(),
         began: api.core().clock().now(),
+        port,
         request: request.clone(),
         api: api.clone(),
         status: StatusCode::OK,
@@ -59,6 +72,7 @@ pub(super) async fn observing<F: Future<Output = HttpResponse>>(
 struct Seen {
     api: web::Data<Api>,
     request: HttpRequest,
+    port: Port,
     span: Option<Span>,
     began: Instant,
     status: StatusCode,
@@ -109,7 +123,7 @@ impl Seen {
     /// A line of the log; a caller without the token has called nothing.
     fn log(&self, took: Duration) {
         let log = self.api.telemetry().api_log;
-        if !log.is_on() || self.status == StatusCode::UNAUTHORIZED {
+        if self.port == Port::Public || !log.is_on() || self.status == StatusCode::UNAUTHORIZED {
             return;
         }
         let (method, path) = (self.request.method(), self.request.path());

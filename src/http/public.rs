@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::api::Api;
-use super::observed::observing;
+use super::observed::{Port, observing};
 use super::path::Route;
 use super::reply;
 
@@ -14,7 +14,7 @@ pub(super) async fn serve(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    observing(request, payload, api, answer).await
+    observing(Port::Public, request, payload, api, answer).await
 }
 
 async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {

@@ -1,6 +1,6 @@
 //! The log of the API: a line for each call (runtime §6.8).
 
-use crate::support::{Running, request, resources};
+use crate::support::{Running, free_port, request, resources};
 
 fn configuration(folder: &std::path::Path, logging: &str) -> String {
     let file = folder.join("configuration.yaml");
@@ -69,6 +69,35 @@ async fn each_call_is_a_line_whatever_the_level() {
         !bindery.log().contains("secret"),
         "a call without the token is none"
     );
+}
+
+#[test]
+fn what_anybody_asks_at_the_public_port_is_counted_and_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let (public, metrics) = (free_port(), free_port());
+    let ports = [public.to_string(), metrics.to_string()];
+    let flags = [
+        "--enable-api-logging",
+        "--dapr-public-port",
+        &ports[0],
+        "--metrics-port",
+        &ports[1],
+    ];
+    let bindery = Running::sidecar(&components, &flags);
+    bindery.wait_until_ready();
+    assert_eq!(
+        request(public, "GET", "/v1.0/metadata", &[], b"")
+            .unwrap()
+            .status,
+        200
+    );
+    bindery.get("/v1.0/nowhere");
+    bindery.wait_for_log("GET /v1.0/nowhere");
+    assert!(!bindery.log().contains("GET /v1.0/metadata"));
+    let counted = request(metrics, "GET", "/", &[], b"").unwrap().text();
+    let labels = r#"method="GET",path="/v1.0/metadata",status="200"} 1"#;
+    assert!(counted.contains(labels), "{counted}");
 }
 
 #[test]
