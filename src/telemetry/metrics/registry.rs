@@ -6,13 +6,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::families::{Family, GROUPS, Group, Kind};
 use super::rules::Rules;
 use super::series::{Series, Sum, Value};
 use super::text::{Distribution, Text, number, push_label};
+use foldhash::fast::RandomState;
 
 /// How many series of one group a thread has before values that come from outside (paths,
 /// operations) are counted together, with an empty label: callers must not fill the memory.
@@ -193,8 +194,10 @@ thread_local! {
 /// What one thread counts for one sidecar.
 struct Local {
     registry: Weak<Registry>,
+    /// Quick rather than safe from callers who choose their labels to collide: there are a
+    /// thousand of them at most.
     hasher: RandomState,
-    known: [HashMap<u64, Vec<Known>>; GROUPS],
+    known: [HashMap<u64, Vec<Known>, RandomState>; GROUPS],
 }
 
 /// The series of one set of values.
@@ -214,8 +217,8 @@ impl Local {
     fn new(registry: &Arc<Registry>) -> Self {
         Self {
             registry: Arc::downgrade(registry),
-            hasher: RandomState::new(),
-            known: std::array::from_fn(|_| HashMap::new()),
+            hasher: RandomState::default(),
+            known: std::array::from_fn(|_| HashMap::default()),
         }
     }
 
