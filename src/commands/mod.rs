@@ -8,6 +8,7 @@ mod demo;
 mod find;
 mod flags;
 mod invoke;
+mod notify;
 mod operate;
 mod run;
 mod sidecar;

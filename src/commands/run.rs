@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::flags::{FlagError, Port, SidecarFlags};
+use super::notify::{self, Systemd};
 use super::sidecar::fatal;
 use super::signals::Signals;
 use crate::sidecar::{Builder, Shutdown, Sidecar};
@@ -79,6 +80,8 @@ async fn serve(builder: Builder, flags: SidecarFlags, command: Vec<String>) -> E
         Ok(app) => app,
         Err(error) => return fatal(&error),
     };
+    let systemd = Systemd::from_environment();
+    systemd.follow(&sidecar);
     let ended = tokio::select! {
         status = app.ended() => Some(status),
         signal = signals.next() => {
@@ -87,6 +90,7 @@ async fn serve(builder: Builder, flags: SidecarFlags, command: Vec<String>) -> E
         }
         _ = sidecar.shutdown_requested() => None,
     };
+    systemd.stopping().await;
     // The app first has its say: it may still need the sidecar to end well.
     let status = match ended {
         Some(status) => Some(status),
@@ -115,7 +119,11 @@ fn start_app(sidecar: &Sidecar, flags: &SidecarFlags, command: &[String]) -> std
             group: None,
         });
     };
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    for variable in notify::VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .args(arguments)
         .envs(environment(sidecar, flags))
         .process_group(0)

@@ -12,6 +12,7 @@ use http::Method;
 use super::client;
 use super::find::Place;
 use super::flags::{self, SidecarFlags};
+use super::notify::Systemd;
 use super::signals::{Came, Signals};
 use crate::http::DAPR_VERSION;
 use crate::sidecar::{Builder, Drained, Shutdown, Sidecar};
@@ -166,7 +167,11 @@ async fn serve(builder: Builder, block: Option<Duration>) -> ExitCode {
         // A signal while it starts is a clean end (runtime §9.1).
         _ = signals.end() => return ExitCode::SUCCESS,
     };
-    match wait_for_the_end(&sidecar, &mut signals).await {
+    let systemd = Systemd::from_environment();
+    systemd.follow(&sidecar);
+    let end = wait_for_the_end(&sidecar, &mut signals, &systemd).await;
+    systemd.stopping().await;
+    match end {
         End::Forced => return ExitCode::FAILURE,
         End::Asked => {}
         End::Signal => {
@@ -225,7 +230,7 @@ enum End {
 }
 
 /// Waits until somebody wants it to end.
-async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals) -> End {
+async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals, systemd: &Systemd) -> End {
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -233,7 +238,7 @@ async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals) -> End {
                     tracing::info!(
                         target: "dapr.runtime", "Received signal '{signal}'; reading the files anew"
                     );
-                    sidecar.reload().await;
+                    systemd.reload(sidecar).await;
                 }
                 signal => {
                     tracing::info!(

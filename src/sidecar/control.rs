@@ -48,6 +48,8 @@ pub(super) enum Command {
     Drain(Duration, oneshot::Sender<Drained>),
     /// Reads the files anew; the answer is what is wrong in them.
     Reload(LookNow),
+    /// Answers, and thereby shows that the control thread lives.
+    Answer(oneshot::Sender<()>),
 }
 
 /// Starts the control thread, and on it the sidecar.
@@ -242,6 +244,7 @@ impl Control {
                 }
                 Some(Command::Drain(longest, done)) => self.drain(longest, done),
                 Some(Command::Reload(answer)) => drop(self.reload.send(answer)),
+                Some(Command::Answer(answer)) => drop(answer.send(())),
                 Some(Command::Stop(done)) => break Some(done),
                 None => break None,
             }

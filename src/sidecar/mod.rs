@@ -277,6 +277,13 @@ impl Sidecar {
         let _ = self.ready().wait_for(|ready| ready.inbound).await;
     }
 
+    /// Whether its control thread lives: returns when it has answered, however long that takes.
+    pub(crate) async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.shared.commands.send(Command::Answer(answer));
+        answered.await.is_ok()
+    }
+
     /// Where its own HTTP API listens; nothing without [`Builder::listen`], and on a unix domain
     /// socket.
     pub fn http_addresses(&self) -> &[SocketAddr] {

@@ -24,6 +24,7 @@ mod secrets_api;
 mod servers;
 mod sockets;
 mod support;
+mod systemd;
 mod tools;
 mod traces;
 mod whole_path;
