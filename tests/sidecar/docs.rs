@@ -207,6 +207,7 @@ pages! {
     performance: "docs/performance.md",
     metrics: "docs/metrics.md",
     traces: "docs/traces.md",
+    deploy: "deploy/README.md",
     migrate_from_dapr: "examples/migrate-from-dapr.md",
     quickstart: "examples/quickstart/README.md",
 }

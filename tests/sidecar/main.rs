@@ -6,6 +6,7 @@ mod app_channel;
 mod check;
 mod command_line;
 mod demo;
+mod deploy;
 mod docs;
 mod grpc_api;
 mod grpc_app;
