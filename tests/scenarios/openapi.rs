@@ -17,7 +17,9 @@ fn compare(bindery: &Running, folder: &Path, settings: &str) {
     std::fs::write(&file, settings).unwrap();
     let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.yaml");
     let url = format!("http://127.0.0.1:{}", bindery.http_port);
+    // It keeps notes where it runs.
     let output = Command::new(python())
+        .current_dir(folder)
         .args(["-m", "schemathesis.cli"])
         .arg("--config-file")
         .arg(&file)
