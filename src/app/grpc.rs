@@ -145,7 +145,7 @@ impl<'a> Calling<'a> {
         Self {
             config,
             method,
-            began: config.metrics.is_on().then(|| config.clock.now()),
+            began: config.began(),
             code: Code::DeadlineExceeded,
             sent,
             received: 0,
@@ -197,8 +197,7 @@ impl App for GrpcApp {
     fn connect(&self) -> Box<dyn AppConnection> {
         Box::new(GrpcConnection {
             client: self.client(),
-            token: self.token.clone(),
-            config: Arc::clone(&self.config),
+            app: self.clone(),
         })
     }
 }
@@ -207,8 +206,7 @@ impl App for GrpcApp {
 struct GrpcConnection {
     /// An address that is none keeps every event from the app, each with the reason.
     client: Result<AppCallbackClient<Channel>, Cause>,
-    token: Option<MetadataValue<Ascii>>,
-    config: Arc<RemoteConfig>,
+    app: GrpcApp,
 }
 
 impl AppConnection for GrpcConnection {
@@ -233,13 +231,11 @@ impl GrpcConnection {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
         });
-        add_trace(request.metadata_mut(), event, self.config.begins_traces);
-        if let Some(token) = &self.token {
-            let headers = request.metadata_mut();
-            headers.insert("dapr-api-token", token.clone());
-        }
+        let config = &*self.app.config;
+        add_trace(request.metadata_mut(), event, config.begins_traces);
+        self.app.authorise(request.metadata_mut());
         let sent = request.get_ref().encoded_len();
-        let mut calling = Calling::new(&self.config, ON_BINDING_EVENT, sent);
+        let mut calling = Calling::new(config, ON_BINDING_EVENT, sent);
         let answer = client.on_binding_event(request).await;
         calling.answered(&answer);
         match answer {

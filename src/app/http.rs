@@ -104,7 +104,7 @@ impl HttpApp {
         Ok(HttpProber {
             uri: request.uri().clone(),
             client: self.client(),
-            app: self.clone(),
+            config: Arc::clone(&self.config),
         })
     }
 
@@ -114,17 +114,11 @@ impl HttpApp {
             config: &self.config,
             method,
             path,
-            began: self.began(),
+            began: self.config.began(),
             status: NO_ANSWER,
             sent: 0,
             received: 0,
         }
-    }
-
-    /// Now, unless nobody wants to know.
-    fn began(&self) -> Option<Instant> {
-        let metrics = &self.config.metrics;
-        metrics.is_on().then(|| self.config.clock.now())
     }
 
     pub(super) fn request(
@@ -206,7 +200,7 @@ impl HttpApp {
 pub struct HttpProber {
     uri: Uri,
     client: HttpClient,
-    app: HttpApp,
+    config: Arc<RemoteConfig>,
 }
 
 impl HttpProber {
@@ -214,8 +208,8 @@ impl HttpProber {
     /// are not followed.
     pub(super) async fn ask(&self) -> Result<(), String> {
         let mut probed = Probed {
-            config: &self.app.config,
-            began: self.app.began(),
+            config: &self.config,
+            began: self.config.began(),
             status: NO_ANSWER,
         };
         match self.client.get(self.uri.clone()).await {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bindery_actors::app::App;
 use bindery_contract::settings::Secret;
-use bindery_contract::{Cause, Clock};
+use bindery_contract::{Cause, Clock, Instant};
 
 use super::grpc::GrpcProber;
 use super::http::HttpProber;
@@ -117,6 +117,13 @@ pub struct RemoteConfig {
     pub metrics: Metrics,
     /// Whether events that come without a trace begin one.
     pub begins_traces: bool,
+}
+
+impl RemoteConfig {
+    /// Now, where a request is counted that begins; nobody else needs to look at the clock.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.metrics.is_on().then(|| self.clock.now())
+    }
 }
 
 /// An app on a port.

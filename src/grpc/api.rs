@@ -54,19 +54,22 @@ impl Dapr {
         }
     }
 
-    /// Counts how large the messages of a call are.
-    fn measured<T: Message>(
+    /// Does a call, and counts how large its messages are.
+    async fn measured<Q: Message, A: Message>(
         &self,
-        method: &str,
-        received: usize,
-        answer: Result<Response<T>, Status>,
-    ) -> Result<Response<T>, Status> {
+        method: &'static str,
+        request: Request<Q>,
+        does: impl AsyncFnOnce(Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<Response<A>, Status> {
         let metrics = self.api.metrics();
-        if metrics.is_on() {
-            let sent = answer.as_ref();
-            let sent = sent.map_or(0, |answer| answer.get_ref().encoded_len());
-            metrics.grpc_server_bytes(method, received, sent);
+        if !metrics.is_on() {
+            return does(request).await;
         }
+        let received = request.get_ref().encoded_len();
+        let answer = does(request).await;
+        let sent = answer.as_ref();
+        let sent = sent.map_or(0, |answer| answer.get_ref().encoded_len());
+        metrics.grpc_server_bytes(method, received, sent);
         answer
     }
 
@@ -99,82 +102,83 @@ impl proto::dapr_server::Dapr for Dapr {
         &self,
         request: Request<proto::InvokeBindingRequest>,
     ) -> Result<Response<proto::InvokeBindingResponse>, Status> {
-        let received = request.get_ref().encoded_len();
-        let answer = self.invoke(request).await;
-        self.measured(
-            "/dapr.proto.runtime.v1.Dapr/InvokeBinding",
-            received,
-            answer,
-        )
+        let method = "/dapr.proto.runtime.v1.Dapr/InvokeBinding";
+        self.measured(method, request, async |request| self.invoke(request).await)
+            .await
     }
 
     async fn invoke_service(
         &self,
         request: Request<proto::InvokeServiceRequest>,
     ) -> Result<Response<InvokeResponse>, Status> {
-        let received = request.get_ref().encoded_len();
-        let answer = invoke::of_the_app(&self.api, request).await;
-        self.measured(
-            "/dapr.proto.runtime.v1.Dapr/InvokeService",
-            received,
-            answer,
-        )
+        let method = "/dapr.proto.runtime.v1.Dapr/InvokeService";
+        self.measured(method, request, async |request| {
+            invoke::of_the_app(&self.api, request).await
+        })
+        .await
     }
 
     async fn get_secret(
         &self,
         request: Request<proto::GetSecretRequest>,
     ) -> Result<Response<proto::GetSecretResponse>, Status> {
-        let received = request.get_ref().encoded_len();
-        let answer = secrets::one(self.api.secrets(), request.get_ref()).await;
-        self.measured("/dapr.proto.runtime.v1.Dapr/GetSecret", received, answer)
+        let method = "/dapr.proto.runtime.v1.Dapr/GetSecret";
+        self.measured(method, request, async |request| {
+            secrets::one(self.api.secrets(), request.get_ref()).await
+        })
+        .await
     }
 
     async fn get_bulk_secret(
         &self,
         request: Request<proto::GetBulkSecretRequest>,
     ) -> Result<Response<proto::GetBulkSecretResponse>, Status> {
-        let received = request.get_ref().encoded_len();
-        let answer = secrets::all(self.api.secrets(), request.get_ref()).await;
-        self.measured(
-            "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
-            received,
-            answer,
-        )
+        let method = "/dapr.proto.runtime.v1.Dapr/GetBulkSecret";
+        self.measured(method, request, async |request| {
+            secrets::all(self.api.secrets(), request.get_ref()).await
+        })
+        .await
     }
 
     async fn get_metadata(
         &self,
         request: Request<proto::GetMetadataRequest>,
     ) -> Result<Response<proto::GetMetadataResponse>, Status> {
-        let received = request.get_ref().encoded_len();
-        let described = self.api.facts().describe(self.api.core());
-        let answer = Ok(Response::new(described.into()));
-        self.measured("/dapr.proto.runtime.v1.Dapr/GetMetadata", received, answer)
+        let method = "/dapr.proto.runtime.v1.Dapr/GetMetadata";
+        self.measured(method, request, async |_| {
+            let described = self.api.facts().describe(self.api.core());
+            Ok(Response::new(described.into()))
+        })
+        .await
     }
 
     async fn set_metadata(
         &self,
         request: Request<proto::SetMetadataRequest>,
     ) -> Result<Response<()>, Status> {
-        let received = request.get_ref().encoded_len();
-        let proto::SetMetadataRequest { key, value } = request.into_inner();
-        if !key.is_empty() {
-            self.api.facts().extend(key, value);
-        }
-        let answer = Ok(Response::new(()));
-        self.measured("/dapr.proto.runtime.v1.Dapr/SetMetadata", received, answer)
+        let method = "/dapr.proto.runtime.v1.Dapr/SetMetadata";
+        self.measured(method, request, async |request: Request<_>| {
+            let proto::SetMetadataRequest { key, value } = request.into_inner();
+            if !key.is_empty() {
+                self.api.facts().extend(key, value);
+            }
+            Ok(Response::new(()))
+        })
+        .await
     }
 
     async fn shutdown(
         &self,
         request: Request<proto::ShutdownRequest>,
     ) -> Result<Response<()>, Status> {
-        let force = request.metadata().get("dapr-force-shutdown");
-        let force = force.map(MetadataValue::as_bytes);
-        self.api.request_shutdown(force);
-        let answer = Ok(Response::new(()));
-        self.measured("/dapr.proto.runtime.v1.Dapr/Shutdown", 0, answer)
+        let method = "/dapr.proto.runtime.v1.Dapr/Shutdown";
+        self.measured(method, request, async |request: Request<_>| {
+            let force = request.metadata().get("dapr-force-shutdown");
+            self.api
+                .request_shutdown(force.map(MetadataValue::as_bytes));
+            Ok(Response::new(()))
+        })
+        .await
     }
 }
 
