@@ -59,6 +59,17 @@ pub struct Trouble {
 }
 
 impl State {
+    /// The names of all of them.
+    pub const NAMES: [&'static str; 7] = [
+        "Starting",
+        "Connecting",
+        "Running",
+        "Degraded",
+        "Failed",
+        "Paused",
+        "Stopped",
+    ];
+
     /// The state's name, as metadata, metrics and logs have it.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use bindery_contract::{Key, Role};
 
 use crate::life::FailureClass;
+use crate::life::State;
 
 /// All components, in the order in which they were loaded.
 #[derive(Default)]
@@ -71,6 +72,9 @@ pub struct SideStatus {
 }
 
 impl SideStatus {
+    /// Every state that may be shown.
+    pub const STATES: [&'static str; 7] = State::NAMES;
+
     /// Its state, as people see it: it runs and is `Degraded` all the same while an event that
     /// nothing may take blocks those behind it.
     pub fn shown_state(&self) -> &'static str {

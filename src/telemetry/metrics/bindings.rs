@@ -9,17 +9,6 @@ use bindery_contract::Role;
 use super::families::{self as f, Family};
 use super::text::{Text, number, push_label};
 
-/// Everywhere a binding may be in its life.
-const STATES: [&str; 7] = [
-    "Starting",
-    "Connecting",
-    "Running",
-    "Degraded",
-    "Failed",
-    "Paused",
-    "Stopped",
-];
-
 /// Labels, written out.
 pub(super) fn labels(pairs: &[(&str, &str)]) -> String {
     let mut labels = String::new();
@@ -52,7 +41,7 @@ pub(super) fn write(text: &mut Text, core: &Core, app_id: &str) {
     });
     text.family(&f::BINDING_STATE);
     for (component, side) in sides(&components) {
-        for state in STATES {
+        for state in SideStatus::STATES {
             let labels = labels(&[
                 ("app_id", app_id),
                 ("component", &component.name),

@@ -183,7 +183,11 @@ families! {
 /// Declares the groups, and their number.
 macro_rules! groups {
     ($($name:ident = [$($family:ident),*] by [$($label:literal),*] open [$($open:literal),*];)*) => {
-        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[allow(
+            non_camel_case_types,
+            clippy::upper_case_acronyms,
+            reason = "a group and its index have one name"
+        )]
         enum Index { $($name),* , End }
 
         /// How many groups there are.

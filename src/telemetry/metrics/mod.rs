@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bindery_actors::{Component, Core, FailureClass, Observer};
 
-use self::families as f;
+use self::families::{self as f, Group};
 use self::registry::{LATENCY_BOUNDS, Registry, Settings};
 use self::rules::{Requests, Rules};
 pub(crate) use self::server::Exporter;
@@ -82,12 +82,17 @@ impl Metrics {
         text.finish()
     }
 
+    /// Counts, unless that is switched off.
+    fn note(&self, group: &'static Group, values: &[&str], amounts: &[u64]) {
+        if let Some(inner) = &self.0 {
+            inner.registry.note(group, values, amounts);
+        }
+    }
+
     /// A call of an output over the API.
     pub(crate) fn output(&self, component: &str, operation: &str, took: Duration, success: bool) {
-        if let Some(inner) = &self.0 {
-            let values = [component, word(success), operation];
-            inner.registry.note(&f::OUTPUT, &values, &[1, micros(took)]);
-        }
+        let values = [component, word(success), operation];
+        self.note(&f::OUTPUT, &values, &[1, micros(took)]);
     }
 
     /// A request of the HTTP API, and how long its body and that of its answer were.
@@ -121,48 +126,31 @@ impl Metrics {
 
     /// A question for the health of an app over HTTP.
     pub(crate) fn http_probe(&self, status: &str, took: Duration) {
-        if let Some(inner) = &self.0 {
-            let amounts = [1, micros(took)];
-            inner.registry.note(&f::HTTP_PROBE, &[status], &amounts);
-        }
+        self.note(&f::HTTP_PROBE, &[status], &[1, micros(took)]);
     }
 
     /// A call of the gRPC API, or an event that was given to an app over gRPC.
     pub(crate) fn grpc_server(&self, method: &str, status: &str, took: Duration) {
-        if let Some(inner) = &self.0 {
-            let amounts = [1, micros(took)];
-            inner
-                .registry
-                .note(&f::GRPC_SERVER, &[method, status], &amounts);
-        }
+        self.note(&f::GRPC_SERVER, &[method, status], &[1, micros(took)]);
     }
 
     /// How large the messages of a call of the gRPC API were.
     pub(crate) fn grpc_server_bytes(&self, method: &str, received: usize, sent: usize) {
-        if let Some(inner) = &self.0 {
-            let amounts = [received as u64, sent as u64];
-            inner
-                .registry
-                .note(&f::GRPC_SERVER_BYTES, &[method], &amounts);
-        }
+        let amounts = [received as u64, sent as u64];
+        self.note(&f::GRPC_SERVER_BYTES, &[method], &amounts);
     }
 
     /// A call of an app over gRPC, and how large its messages were.
     pub(crate) fn grpc_client(&self, it: &GrpcCall<'_>) {
-        if let Some(inner) = &self.0 {
-            let (registry, took) = (&inner.registry, micros(it.took));
-            registry.note(&f::GRPC_CLIENT, &[it.method, it.status], &[1, took]);
-            let bytes = [it.sent as u64, it.received as u64];
-            registry.note(&f::GRPC_CLIENT_BYTES, &[it.method], &bytes);
-        }
+        let took = micros(it.took);
+        self.note(&f::GRPC_CLIENT, &[it.method, it.status], &[1, took]);
+        let bytes = [it.sent as u64, it.received as u64];
+        self.note(&f::GRPC_CLIENT_BYTES, &[it.method], &bytes);
     }
 
     /// A question for the health of an app over gRPC.
     pub(crate) fn grpc_probe(&self, status: &str, took: Duration) {
-        if let Some(inner) = &self.0 {
-            let amounts = [1, micros(took)];
-            inner.registry.note(&f::GRPC_PROBE, &[status], &amounts);
-        }
+        self.note(&f::GRPC_PROBE, &[status], &[1, micros(took)]);
     }
 
     /// Resiliency documents that were loaded.
@@ -170,10 +158,8 @@ impl Metrics {
         &self,
         documents: impl Iterator<Item = (&'a str, &'a str)>,
     ) {
-        if let Some(inner) = &self.0 {
-            for (name, namespace) in documents {
-                inner.registry.note(&f::LOADED, &[name, namespace], &[1]);
-            }
+        for (name, namespace) in documents {
+            self.note(&f::LOADED, &[name, namespace], &[1]);
         }
     }
 
@@ -221,29 +207,21 @@ pub(crate) struct GrpcCall<'a> {
 /// What the actors see.
 impl Observer for Metrics {
     fn opened(&self, component: &Component) {
-        if let Some(inner) = &self.0 {
-            inner
-                .registry
-                .note(&f::OPENED, &[&component.type_name], &[1]);
-        }
+        self.note(&f::OPENED, &[&component.type_name], &[1]);
     }
 
     fn open_failed(&self, component: &Component, class: FailureClass) {
-        if let Some(inner) = &self.0 {
-            let reason = match class {
-                FailureClass::Invalid => "creation",
-                _ => "init",
-            };
-            let values = [&component.type_name, &*component.name, reason];
-            inner.registry.note(&f::OPEN_FAILED, &values, &[1]);
-        }
+        let reason = match class {
+            FailureClass::Invalid => "creation",
+            _ => "init",
+        };
+        let values = [&component.type_name, &*component.name, reason];
+        self.note(&f::OPEN_FAILED, &values, &[1]);
     }
 
     fn delivered(&self, component: &str, took: Duration, is_taken: bool) {
-        if let Some(inner) = &self.0 {
-            let values = [component, word(is_taken)];
-            inner.registry.note(&f::INPUT, &values, &[1, micros(took)]);
-        }
+        let values = [component, word(is_taken)];
+        self.note(&f::INPUT, &values, &[1, micros(took)]);
     }
 }
 

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use foldhash::fast::RandomState;
+
 use super::families::{Family, GROUPS, Group, Kind};
 use super::rules::Rules;
 use super::series::{Series, Sum, Value};
 use super::text::{Distribution, Text, number, push_label};
-use foldhash::fast::RandomState;
 
 /// How many series of one group a thread has before values that come from outside (paths,
 /// operations) are counted together, with an empty label: callers must not fill the memory.
