@@ -18,23 +18,20 @@ mod waiting;
 
 use std::path::PathBuf;
 
-/// A variable, or what `tests/servers/install.sh` has put below the cache folder.
-fn installed(variable: &str, place: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
-        let home = || std::env::var("HOME").map(|home| format!("{home}/.cache"));
-        let cache = std::env::var("XDG_CACHE_HOME").or_else(|_| home());
-        format!("{}/bindery/{place}", cache.unwrap_or_default())
-    })
-}
+use bindery_testkit::servers::installed;
 
 /// The Python that the apps run with.
 fn python() -> String {
     installed("BINDERY_TEST_PYTHON", "python/bin/python")
+        .display()
+        .to_string()
 }
 
 /// Where `node` finds the packages of the apps.
 fn node_path() -> String {
     installed("BINDERY_TEST_NODE_PATH", "node/node_modules")
+        .display()
+        .to_string()
 }
 
 /// An app of `tests/apps`.

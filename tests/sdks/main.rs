@@ -19,21 +19,9 @@ mod rust;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{App, Running, binary, free_port, resources};
+use bindery_testkit::servers::installed;
 
-/// A folder that `tests/servers/install.sh` has filled, or the one that a variable names.
-fn installed(variable: &str, place: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(
-        || {
-            let home = || std::env::var("HOME").map(|home| format!("{home}/.cache"));
-            let cache = std::env::var("XDG_CACHE_HOME").or_else(|_| home());
-            PathBuf::from(cache.unwrap_or_default())
-                .join("bindery")
-                .join(place)
-        },
-        PathBuf::from,
-    )
-}
+use crate::support::{App, Running, binary, free_port, resources};
 
 /// A file of this folder.
 fn source(path: &str) -> PathBuf {

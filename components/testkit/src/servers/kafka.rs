@@ -1,7 +1,7 @@
 //! Apache Kafka: one node that is its own controller.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -109,15 +109,8 @@ impl Outage for Kafka {
 
 /// The class path: where the environment says, or where the test script puts the jars.
 fn libraries() -> String {
-    let folder = std::env::var_os("BINDERY_TEST_KAFKA")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            let cache =
-                cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-            Some(cache?.join("bindery/kafka/libs"))
-        });
-    match folder.filter(|folder| folder.is_dir()) {
+    let folder = super::installed("BINDERY_TEST_KAFKA", "kafka/libs");
+    match Some(folder).filter(|folder| folder.is_dir()) {
         Some(folder) => folder.join("*").display().to_string(),
         None => panic!(
             "Kafka is not installed; tests/run.sh installs it, or set BINDERY_TEST_KAFKA to the \

@@ -23,6 +23,20 @@ pub trait Outage: Send {
     fn start(&mut self);
 }
 
+/// What `tests/servers/install.sh` has put below the cache folder, or where a variable says that
+/// it is. Whether it is there is not looked at.
+pub fn installed(variable: &str, place: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(
+        || {
+            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+            let cache = cache.or_else(home).unwrap_or_default();
+            cache.join("bindery").join(place)
+        },
+        PathBuf::from,
+    )
+}
+
 /// Finds a program: where an environment variable says, on the PATH, or in `folders`.
 ///
 /// # Panics
