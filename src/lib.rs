@@ -33,6 +33,7 @@ pub mod resources;
 mod secrets;
 pub mod sidecar;
 pub mod telemetry;
+mod through;
 mod trace;
 
 pub use bindery_actors::app::{Answer, Forward};

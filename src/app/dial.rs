@@ -23,6 +23,7 @@ use tower_service::Service;
 
 use super::remote::Protocol;
 use crate::grpc::Prompt;
+use crate::through::writes_through;
 
 /// How long a connection may take to come about, TLS included, and then how long an app that
 /// speaks HTTP/2 may take to say its first word: a listener that stalls is given up and tried
@@ -199,32 +200,4 @@ impl AsyncRead for AppStream {
     }
 }
 
-impl AsyncWrite for AppStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-}
+writes_through!([] AppStream, 0);
