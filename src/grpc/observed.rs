@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::header::{HeaderMap, USER_AGENT};
+use http::header::USER_AGENT;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use opentelemetry::KeyValue;
@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::door::{Door, Trace};
 use super::status::code_name;
-use crate::telemetry::traces::Span;
+use crate::telemetry::traces::{Span, headers};
 
 /// The binding that a call names: known when its message is read, and told by its span.
 #[derive(Clone, Default)]
@@ -62,10 +62,12 @@ impl Door {
             return None;
         }
         let (trace, span) = Trace::of_span(request.headers(), traces, request.uri().path())?;
+        let all = request.headers().iter();
+        let all = all.map(|(name, value)| (name.as_str(), value.to_str().ok()));
         let told = span.map(|span| Told {
             span,
             binding: Named::default(),
-            headers: headers(request.headers()),
+            headers: headers(all).collect(),
         });
         let extensions = request.extensions_mut();
         extensions.insert(trace);
@@ -103,15 +105,4 @@ impl Told {
         }
         self.span.end(attributes, error);
     }
-}
-
-/// The metadata `dapr-…` of a call, but for the token.
-fn headers(headers: &HeaderMap) -> Vec<KeyValue> {
-    let told = headers.iter().filter_map(|(name, value)| {
-        let name = name.as_str();
-        let is_told = name.starts_with("dapr-") && name != "dapr-api-token";
-        let value = value.to_str().ok().filter(|_| is_told)?;
-        Some(KeyValue::new(name.to_owned(), value.to_owned()))
-    });
-    told.collect()
 }

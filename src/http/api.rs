@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bindery_actors::{Call, CallError, Core, Operator};
@@ -314,9 +314,7 @@ impl Api {
 
     /// `GET /v1.0/metadata`.
     pub(super) fn metadata(&self) -> HttpResponse {
-        HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, "application/json"))
-            .body(self.facts.document(&self.core))
+        reply::json(self.facts.document(&self.core))
     }
 
     /// `PUT /v1.0/metadata/{key}`: the raw body is the value.

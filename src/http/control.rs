@@ -19,7 +19,7 @@
 //! up: an address, `localhost` and names below it are taken. They are never served on the public
 //! port, and `spec.api` of a Configuration calls them `bindings-control`, version `v1alpha1`.
 
-use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse};
 use bindery_actors::{Operation, OperationError};
@@ -43,9 +43,7 @@ impl Api {
                 None => return not_found(&OperationError::NotFound(name)),
             },
         };
-        HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, "application/json"))
-            .body(document)
+        reply::json(document)
     }
 
     /// Pauses, resumes or restarts a binding.

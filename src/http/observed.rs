@@ -19,7 +19,7 @@ use super::reply::ErrorCode;
 use super::trace::begin_span;
 use crate::telemetry::Called;
 use crate::telemetry::metrics::HttpExchange;
-use crate::telemetry::traces::Span;
+use crate::telemetry::traces::{Span, headers};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,15 +171,9 @@ impl Seen {
                 KeyValue::new("server.port", caller.port().to_string()),
             ]);
         }
-        let headers = self.request.headers().iter();
-        let told = headers.filter(|(name, _)| {
-            let name = name.as_str();
-            name.starts_with("dapr-") && name != "dapr-api-token"
-        });
-        attributes.extend(told.filter_map(|(name, value)| {
-            let value = value.to_str().ok()?;
-            Some(KeyValue::new(name.as_str().to_owned(), value.to_owned()))
-        }));
+        let all = self.request.headers().iter();
+        let all = all.map(|(name, value)| (name.as_str(), value.to_str().ok()));
+        attributes.extend(headers(all));
         attributes
     }
 }

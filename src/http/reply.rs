@@ -57,6 +57,13 @@ pub(super) fn error(status: StatusCode, code: &'static str, message: &str) -> Ht
     error_body(&mut HttpResponse::build(status), code, message)
 }
 
+/// A document that is JSON already.
+pub(super) fn json(document: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .body(document)
+}
+
 /// A plain-text answer, as the reference's HTTP library gives it.
 pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> HttpResponse {
     HttpResponse::build(status)

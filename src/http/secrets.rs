@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::api::Api;
@@ -53,9 +52,7 @@ fn plain(values: &Values) -> BTreeMap<&str, &str> {
 }
 
 fn shown(document: &impl Serialize) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .body(serde_json::to_string(document).unwrap_or_default())
+    reply::json(serde_json::to_string(document).unwrap_or_default())
 }
 
 fn refusal(withheld: &Withheld) -> HttpResponse {

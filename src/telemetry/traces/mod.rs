@@ -25,7 +25,7 @@ use self::export::Queue;
 use self::settings::Mode;
 pub(crate) use self::settings::Settings;
 use self::span::Ids;
-pub(crate) use self::span::Span;
+pub(crate) use self::span::{Span, headers};
 use self::wire::Exporter;
 
 /// How long the last spans may take to leave when the sidecar ends.

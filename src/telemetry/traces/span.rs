@@ -106,6 +106,17 @@ impl Span {
     }
 }
 
+/// The headers `dapr-…` of a call, but for the token: what its span says of them (runtime §6.7).
+pub(crate) fn headers<'a>(
+    all: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> impl Iterator<Item = KeyValue> {
+    all.filter_map(|(name, value)| {
+        let is_told = name.starts_with("dapr-") && name != "dapr-api-token";
+        let value = value.filter(|_| is_told)?;
+        Some(KeyValue::new(name.to_owned(), value.to_owned()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
