@@ -262,26 +262,26 @@ impl RedisCluster {
     pub fn with(options: &RedisOptions) -> Self {
         let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         let mut nodes: Vec<Redis> = Vec::new();
+        let mut buses = Vec::new();
         for (first, last) in slots {
             let bus = ports::free().to_string();
             let node = cluster_node(options.clone(), &bus);
             node.cli(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
-            if let Some(met) = nodes.first() {
-                met.cli(&[
-                    "CLUSTER",
-                    "MEET",
-                    "127.0.0.1",
-                    &node.port().to_string(),
-                    &bus,
-                ]);
-            }
             nodes.push(node);
+            buses.push(bus);
         }
+        let mut rounds = 0;
         until("the nodes to know each other", || {
-            nodes.iter().all(|node| {
-                let state = node.cli(&["CLUSTER", "INFO"]);
-                state.contains("cluster_state:ok") && state.contains("cluster_size:3")
-            })
+            let apart: Vec<_> = nodes.iter().filter(|node| !knows_all(node)).collect();
+            // A handshake that takes longer than the node timeout is forgotten by both sides: it
+            // is made again, each two seconds or more.
+            if rounds % 100 == 0 {
+                for node in &apart {
+                    introduce(node, &nodes, &buses);
+                }
+            }
+            rounds += 1;
+            apart.is_empty()
         });
         Self { nodes }
     }
@@ -290,6 +290,21 @@ impl RedisCluster {
     pub fn addresses(&self) -> String {
         let addresses: Vec<_> = self.nodes[..2].iter().map(Redis::address).collect();
         addresses.join(",")
+    }
+}
+
+fn knows_all(node: &Redis) -> bool {
+    let info = node.cli(&["CLUSTER", "INFO"]);
+    info.contains("cluster_state:ok") && info.contains("cluster_size:3")
+}
+
+/// Tells a node of all the others.
+fn introduce(node: &Redis, nodes: &[Redis], buses: &[String]) {
+    for (other, bus) in nodes.iter().zip(buses) {
+        if other.port() != node.port() {
+            let port = other.port().to_string();
+            node.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+        }
     }
 }
 
