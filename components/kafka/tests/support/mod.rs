@@ -71,10 +71,11 @@ impl Client {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", brokers)
-            .set("linger.ms", "0");
-        config
+            .set("linger.ms", "0")
             .set("message.max.bytes", "20000000")
-            .set("sticky.partitioning.linger.ms", "0");
+            .set("sticky.partitioning.linger.ms", "0")
+            // Or a batch that a new partition's leader refuses would come after the next one.
+            .set("enable.idempotence", "true");
         for (key, value) in more {
             config.set(*key, *value);
         }
