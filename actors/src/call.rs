@@ -11,6 +11,7 @@ use crate::breaker::Refused;
 use crate::core::Core;
 use crate::policy::{self, Failed, Policy, Unsuccessful};
 use crate::table::Available;
+use crate::worker::Worker;
 
 /// A call of an output, before it is known whether there is one.
 #[derive(Clone, Debug, Default)]
@@ -94,19 +95,43 @@ impl CallError {
 }
 
 impl Core {
-    /// Calls an output. On a worker's thread the call stays there; from any other thread it goes
-    /// to one of the workers. What resiliency policies say is done on the way (runtime §4.3).
+    /// Calls an output, from any thread: the call goes through the mailbox of a router. What
+    /// resiliency policies say is done on the way (runtime §4.3).
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn invoke(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
+        self.invoke_by(call, |call| self.dispatch(call)).await
+    }
+
+    /// The same without a way through a mailbox, where the current thread is a worker of this
+    /// sidecar.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn invoke_here(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
+        let Some(worker) = Worker::here(self) else {
+            return Box::pin(self.invoke(call)).await;
+        };
+        let routes = worker.routes();
+        self.invoke_by(call, |call| routes.call(call)).await
+    }
+
+    async fn invoke_by<F>(
+        self: &Arc<Self>,
+        call: Call,
+        attempt: impl Fn(Call) -> F,
+    ) -> Result<Option<Reply>, CallError>
+    where
+        F: Future<Output = Result<Option<Reply>, CallError>>,
+    {
         if call.operation.is_empty() {
             return Err(CallError::NoOperation);
         }
         match self.protection(&call.binding) {
-            None => self.dispatch(call).await,
+            None => attempt(call).await,
             // In a box, or every call that is not protected would carry its size around.
-            Some(policy) => Box::pin(self.invoke_protected(call, &policy)).await,
+            Some(policy) => Box::pin(self.invoke_protected(call, &policy, attempt)).await,
         }
     }
 
@@ -119,11 +144,15 @@ impl Core {
         policies.of(binding, Role::Output, self.clock.now())
     }
 
-    async fn invoke_protected(
+    async fn invoke_protected<F>(
         self: &Arc<Self>,
         call: Call,
         policy: &Policy,
-    ) -> Result<Option<Reply>, CallError> {
+        dispatch: impl Fn(Call) -> F,
+    ) -> Result<Option<Reply>, CallError>
+    where
+        F: Future<Output = Result<Option<Reply>, CallError>>,
+    {
         let clock = &self.clock;
         let began = clock.now();
         let mut attempt: u32 = 1;
@@ -134,7 +163,7 @@ impl Core {
                 deadline: [call.deadline, by_policy].into_iter().flatten().min(),
                 ..call.clone()
             };
-            let outcome = policy.attempt(clock, self.dispatch(this), CallError::tells);
+            let outcome = policy.attempt(clock, dispatch(this), CallError::tells);
             let error = match outcome.await {
                 Ok(reply) => {
                     policy.recovered(attempt);

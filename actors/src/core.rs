@@ -25,7 +25,7 @@ use crate::worker::Seat;
 pub struct Limits {
     /// How many worker threads there are: each has a router, a delivery actor and a lane.
     pub workers: usize,
-    /// How many calls may be on their way to one router before new ones are refused.
+    /// How many calls may wait in the mailbox of one router before new ones are refused.
     pub router_mailbox: usize,
     /// Room in each lane; also how many events may be in all of them together.
     pub lane: usize,

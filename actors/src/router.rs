@@ -1,10 +1,12 @@
-//! The router: an actor on every worker that takes a call to the binding it names.
+//! The router: it takes a call to the binding it names, on every worker.
 //!
-//! It runs on the thread that received the call, so a call of a per-thread output never crosses
-//! threads. It owns the replicas of this thread. A binding's own code runs in a task of its own;
+//! What it knows, its [`Routes`], belongs to its thread and has two doors. A call that was received
+//! on the thread goes in directly: a mailbox would only make it wait behind itself. Calls of other
+//! threads come through the mailbox of an actor and run in a task each. Either way a call stays on
+//! the thread; the binding's own code runs behind `catch_unwind`, never in an actor's context, and
 //! a caller that goes away cancels it at its next await.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -24,33 +26,26 @@ use crate::core::Core;
 use crate::life::{Failure, FailureClass};
 use crate::pulse::watched;
 use crate::report::Report;
-use crate::table::{Available, Generation, SharedTable, Table};
+use crate::table::{Available, Generation, SharedTable, Table, WaitingRoom};
 use crate::worker::{RouterAddr, Seat, Worker};
 
 /// How long a replica must have lived before a panic in it replaces it.
 const REPLACE_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Gives a call to a router, and waits for what becomes of it.
+    /// Gives a call to a router by its mailbox, and waits for what becomes of it.
     pub(crate) async fn dispatch(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Dispatch {
-            call,
-            reply,
-            wait_until: None,
-        })?;
-        answer.await.unwrap_or_else(|_| Err(self.why_lost()))
-    }
-
-    fn send(self: &Arc<Self>, dispatch: Dispatch) -> Result<(), CallError> {
         let router = match Worker::here(self) {
             Some(worker) => worker.router(),
             None => self.some_router().ok_or(CallError::Closed)?,
         };
-        router.try_send(dispatch).map_err(|error| match error {
+        let (reply, answer) = oneshot::channel();
+        let sent = router.try_send(Dispatch { call, reply });
+        sent.map_err(|error| match error {
             SendError::Full(_) => CallError::Overloaded,
             SendError::Closed(_) => CallError::Closed,
-        })
+        })?;
+        answer.await.unwrap_or_else(|_| Err(self.why_lost()))
     }
 
     fn why_lost(&self) -> CallError {
@@ -69,88 +64,60 @@ impl Core {
     }
 }
 
-/// The router of one worker.
+/// The actor that takes calls of other threads.
 pub(crate) struct Router {
-    core: Arc<Core>,
-    table: Arc<Table>,
-    /// What this thread has of each output that it was asked for.
-    known: HashMap<Arc<str>, Rc<Local>>,
+    routes: Rc<Routes>,
 }
 
 impl Router {
-    pub(crate) fn start(core: &Arc<Core>) -> Addr<Self> {
-        let core = Arc::clone(core);
-        let table = core.table.load();
-        Actor::start(Self {
-            core,
-            table,
-            known: HashMap::new(),
-        })
-    }
-
-    /// One atomic load when nothing changed.
-    fn refresh(&mut self) {
-        let shared: &SharedTable = &self.core.table;
-        if shared.is_current(self.table.version) {
-            return;
-        }
-        self.table = shared.load();
-        let table = &self.table;
-        // Letting go of a replaced generation is what lets it close.
-        self.known.retain(
-            |name, local| match table.get(name).map(|entry| &entry.available) {
-                Some(Available::Serving(now)) => Arc::ptr_eq(now, &local.generation),
-                _ => false,
-            },
-        );
-    }
-
-    /// Where the call goes now.
-    fn find(&mut self, call: &Call) -> Found {
-        self.refresh();
-        let name = call.binding.as_str();
-        if let Some(local) = self.known.get(name).filter(|local| !local.worn_out.get()) {
-            return Found::Here(Rc::clone(local));
-        }
-        let Some(entry) = self.table.get(name) else {
-            return Found::Nowhere;
+    /// A router that knows nothing yet.
+    pub(crate) fn start(core: &Arc<Core>) -> (Addr<Self>, Rc<Routes>) {
+        let routes = Rc::new(Routes {
+            core: Arc::clone(core),
+            known: RefCell::new(Known {
+                table: core.table.load(),
+                outputs: HashMap::new(),
+            }),
+        });
+        let router = Self {
+            routes: Rc::clone(&routes),
         };
-        match &entry.available {
-            Available::Serving(generation) => {
-                let local = Rc::new(Local::new(&self.core, generation));
-                self.known
-                    .insert(Arc::clone(&generation.name), Rc::clone(&local));
-                Found::Here(local)
-            }
-            Available::Away(why) => Found::Away(Arc::clone(why)),
-            Available::Paused(why) => Found::Paused(Arc::clone(why)),
-        }
+        (Actor::start(router), routes)
     }
-}
-
-enum Found {
-    Here(Rc<Local>),
-    Away(Arc<str>),
-    Paused(Arc<str>),
-    Nowhere,
 }
 
 impl Actor for Router {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(self.core.limits.router_mailbox);
+        ctx.set_mailbox_capacity(self.routes.core.limits.router_mailbox);
     }
 }
 
-/// A call on its way.
+/// A call of another thread.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Dispatch {
     call: Call,
     reply: oneshot::Sender<Result<Option<Reply>, CallError>>,
-    /// Set when the call has begun to wait for its binding.
-    wait_until: Option<Instant>,
+}
+
+impl Handler<Dispatch> for Router {
+    type Result = ();
+
+    fn handle(&mut self, dispatch: Dispatch, _: &mut Context<Self>) {
+        let Dispatch { call, mut reply } = dispatch;
+        let routes = Rc::clone(&self.routes);
+        actix_rt::spawn(async move {
+            let outcome = tokio::select! {
+                biased;
+                () = reply.closed() => return,
+                outcome = routes.call(call) => outcome,
+            };
+            // A caller that is gone does not want to know.
+            let _ = reply.send(outcome);
+        });
+    }
 }
 
 /// The table has changed: let go of what is not in it any more, even when no call comes.
@@ -162,95 +129,176 @@ impl Handler<TableChanged> for Router {
     type Result = ();
 
     fn handle(&mut self, _: TableChanged, _: &mut Context<Self>) {
-        self.refresh();
+        self.routes.known.borrow_mut().refresh(&self.routes.core);
     }
 }
 
-impl Handler<Dispatch> for Router {
-    type Result = ();
-
-    fn handle(&mut self, mut dispatch: Dispatch, _: &mut Context<Self>) {
-        match self.find(&dispatch.call) {
-            Found::Here(local) => {
-                actix_rt::spawn(local.run(dispatch));
-            }
-            Found::Away(why) => {
-                let room = self
-                    .table
-                    .get(&dispatch.call.binding)
-                    .map(|entry| &entry.waiting);
-                let seat = room.and_then(|room| Arc::clone(&room.seats).try_acquire_owned().ok());
-                let (Some(room), Some(seat)) = (room.map(Arc::clone), seat) else {
-                    answer(dispatch.reply, Err(CallError::Overloaded));
-                    return;
-                };
-                let core = Arc::clone(&self.core);
-                let _ = core.reports.send(Report::Wanted {
-                    component: room.component,
-                });
-                let until = *dispatch.wait_until.get_or_insert_with(|| {
-                    let latest = core.clock.now() + core.limits.call_wait;
-                    dispatch
-                        .call
-                        .deadline
-                        .map_or(latest, |deadline| deadline.min(latest))
-                });
-                let version = self.table.version;
-                actix_rt::spawn(async move {
-                    // Registered before the table is read again, so no change is missed.
-                    let changed = room.changed.notified();
-                    tokio::pin!(changed);
-                    changed.as_mut().enable();
-                    let came_back = tokio::select! {
-                        biased;
-                        () = dispatch.reply.closed() => return,
-                        () = async {
-                            if core.table.is_current(version) {
-                                changed.await;
-                            }
-                        } => true,
-                        () = core.clock.sleep_until(until) => false,
-                    };
-                    drop(seat);
-                    if came_back {
-                        core.send_or_answer(dispatch);
-                    } else {
-                        answer(dispatch.reply, Err(CallError::Away(why)));
-                    }
-                });
-            }
-            Found::Paused(why) => answer(dispatch.reply, Err(CallError::Away(why))),
-            Found::Nowhere => {
-                let error = if self.core.desired().closed {
-                    CallError::Closed
-                } else {
-                    CallError::NotFound(dispatch.call.binding)
-                };
-                answer(dispatch.reply, Err(error));
-            }
-        }
-    }
+/// Where the calls of a thread go.
+pub(crate) struct Routes {
+    core: Arc<Core>,
+    known: RefCell<Known>,
 }
 
-impl Core {
-    fn send_or_answer(self: &Arc<Self>, dispatch: Dispatch) {
-        let Some(worker) = Worker::here(self) else {
+/// A thread's copy of the table, and what it has of each output that it was asked for.
+struct Known {
+    table: Arc<Table>,
+    outputs: HashMap<Arc<str>, Rc<Local>>,
+}
+
+/// Where a call goes now.
+enum Found {
+    Here(Rc<Local>),
+    Away(Away),
+    Paused(Arc<str>),
+    Nowhere,
+}
+
+/// A binding that cannot be called now.
+struct Away {
+    why: Arc<str>,
+    room: Arc<WaitingRoom>,
+    /// The table that says so.
+    version: u64,
+}
+
+impl Known {
+    /// One atomic load when nothing changed.
+    fn refresh(&mut self, core: &Core) {
+        let shared: &SharedTable = &core.table;
+        if shared.is_current(self.table.version) {
             return;
+        }
+        self.table = shared.load();
+        let table = &self.table;
+        // Letting go of a replaced generation is what lets it close.
+        self.outputs.retain(
+            |name, local| match table.get(name).map(|entry| &entry.available) {
+                Some(Available::Serving(now)) => Arc::ptr_eq(now, &local.generation),
+                _ => false,
+            },
+        );
+    }
+
+    fn find(&mut self, core: &Arc<Core>, name: &str) -> Found {
+        self.refresh(core);
+        if let Some(local) = self.outputs.get(name).filter(|local| !local.worn_out.get()) {
+            return Found::Here(Rc::clone(local));
+        }
+        let Some(entry) = self.table.get(name) else {
+            return Found::Nowhere;
         };
-        match worker.router().try_send(dispatch) {
-            Ok(()) => {}
-            Err(SendError::Full(dispatch)) => answer(dispatch.reply, Err(CallError::Overloaded)),
-            Err(SendError::Closed(dispatch)) => answer(dispatch.reply, Err(CallError::Closed)),
+        match &entry.available {
+            Available::Serving(generation) => {
+                let local = Rc::new(Local::new(core, generation));
+                self.outputs
+                    .insert(Arc::clone(&generation.name), Rc::clone(&local));
+                Found::Here(local)
+            }
+            Available::Away(why) => Found::Away(Away {
+                why: Arc::clone(why),
+                room: Arc::clone(&entry.waiting),
+                version: self.table.version,
+            }),
+            Available::Paused(why) => Found::Paused(Arc::clone(why)),
         }
     }
 }
 
-fn answer(
-    reply: oneshot::Sender<Result<Option<Reply>, CallError>>,
-    outcome: Result<Option<Reply>, CallError>,
-) {
-    // A caller that is gone does not want to know.
-    let _ = reply.send(outcome);
+impl Routes {
+    /// Takes a call to the binding it names. Where that is away, or was lost before it heard of
+    /// the call, the call waits for it once, within its deadline.
+    pub(crate) async fn call(&self, call: Call) -> Result<Option<Reply>, CallError> {
+        let mut patience = None;
+        loop {
+            let found = self.known.borrow_mut().find(&self.core, &call.binding);
+            match found {
+                Found::Here(local) => {
+                    let error = match local.call(&call).await {
+                        Err(error) => error,
+                        answer => return answer,
+                    };
+                    // Nothing reached the other side: the next connection may have it.
+                    let may_be_repeated = local.report_if_lost(&error) == Some(Sent::No);
+                    if !may_be_repeated || !self.is_time_left(&call, patience) {
+                        return Err(error);
+                    }
+                    let until = *patience.get_or_insert_with(|| self.latest(&call));
+                    Box::pin(self.wait_for_another(&call.binding, local, until)).await;
+                }
+                Found::Away(away) => {
+                    let until = *patience.get_or_insert_with(|| self.latest(&call));
+                    Box::pin(self.wait_for(away, until)).await?;
+                }
+                Found::Paused(why) => return Err(CallError::Away(why)),
+                Found::Nowhere if self.core.desired().closed => return Err(CallError::Closed),
+                Found::Nowhere => return Err(CallError::NotFound(call.binding)),
+            }
+        }
+    }
+
+    /// Until when a call waits that begins to wait now.
+    fn latest(&self, call: &Call) -> Instant {
+        let latest = self.core.clock.now() + self.core.limits.call_wait;
+        call.deadline
+            .map_or(latest, |deadline| deadline.min(latest))
+    }
+
+    fn is_time_left(&self, call: &Call, patience: Option<Instant>) -> bool {
+        let now = self.core.clock.now();
+        let ends = [call.deadline, patience];
+        ends.iter().flatten().all(|end| *end > now)
+    }
+
+    /// Waits until the table has changed, and makes the next attempt to connect come sooner.
+    ///
+    /// # Errors
+    /// When too many wait, or nothing has changed in time.
+    async fn wait_for(&self, away: Away, until: Instant) -> Result<(), CallError> {
+        let Away { why, room, version } = away;
+        let _seat = room
+            .seats
+            .try_acquire()
+            .map_err(|_| CallError::Overloaded)?;
+        let _ = self.core.reports.send(Report::Wanted {
+            component: room.component,
+        });
+        // Registered before the table is read again, so no change is missed.
+        let changed = room.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if !self.core.table.is_current(version) {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = changed => Ok(()),
+            () = self.core.clock.sleep_until(until) => Err(CallError::Away(why)),
+        }
+    }
+
+    /// Waits until the supervisor has heard of a loss: until then the table would only lead back
+    /// to what was lost.
+    async fn wait_for_another(&self, name: &str, lost: Rc<Local>, until: Instant) {
+        let generation = Arc::as_ptr(&lost.generation);
+        // Whoever waits keeps nothing open.
+        drop(lost);
+        let entry = self.core.table.load().get(name).cloned();
+        let Some(entry) = entry else { return };
+        let changed = entry.waiting.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let is_the_same = |table: &Table| {
+            let now = table.get(name).map(|entry| &entry.available);
+            matches!(now, Some(Available::Serving(now)) if Arc::as_ptr(now) == generation)
+        };
+        if is_the_same(&self.core.table.load()) {
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = self.core.clock.sleep_until(until) => {}
+            }
+        }
+    }
 }
 
 /// An output as this thread has it.
@@ -288,36 +336,7 @@ impl Local {
         }
     }
 
-    /// Takes a call through the binding and answers it.
-    async fn run(self: Rc<Self>, dispatch: Dispatch) {
-        let Dispatch {
-            call,
-            mut reply,
-            wait_until,
-        } = dispatch;
-        let outcome = tokio::select! {
-            biased;
-            () = reply.closed() => return,
-            outcome = self.call(&call) => outcome,
-        };
-        if let Err(CallError::Failed(InvokeError::Disconnected { cause, sent })) = &outcome {
-            self.report_lost(cause.to_string());
-            // Nothing reached the other side: the next connection may have it.
-            if *sent == Sent::No && self.wait_is_left(&call, wait_until) {
-                let until =
-                    wait_until.unwrap_or(self.core.clock.now() + self.core.limits.call_wait);
-                let dispatch = Dispatch {
-                    call,
-                    reply,
-                    wait_until: Some(until),
-                };
-                self.clone().redo(dispatch).await;
-                return;
-            }
-        }
-        answer(reply, outcome);
-    }
-
+    /// Takes a call through the binding.
     async fn call(&self, call: &Call) -> Result<Option<Reply>, CallError> {
         let running = self.generation.calls.begin();
         let outcome = self.make(call).await;
@@ -401,46 +420,17 @@ impl Local {
         CallError::Panicked(panic)
     }
 
-    fn report_lost(&self, error: String) {
-        let failure = Failure::new(FailureClass::Disconnected, error);
+    /// Tells the supervisor of a lost connection; whether the call had been sent by then.
+    fn report_if_lost(&self, error: &CallError) -> Option<Sent> {
+        let CallError::Failed(InvokeError::Disconnected { cause, sent }) = error else {
+            return None;
+        };
+        let failure = Failure::new(FailureClass::Disconnected, cause.to_string());
         let _ = self.core.reports.send(Report::Failed {
             who: self.generation.who,
             failure,
         });
-    }
-
-    fn wait_is_left(&self, call: &Call, wait_until: Option<Instant>) -> bool {
-        let now = self.core.clock.now();
-        [call.deadline, wait_until]
-            .iter()
-            .flatten()
-            .all(|instant| *instant > now)
-    }
-
-    /// Sends the call again when the supervisor has heard of the loss: until then the table
-    /// would only lead back here.
-    async fn redo(self: Rc<Self>, mut dispatch: Dispatch) {
-        let (core, version) = (Arc::clone(&self.core), self.core.table.load().version);
-        let entry = core.table.load().get(&dispatch.call.binding).cloned();
-        let until = dispatch.wait_until.unwrap_or_else(|| core.clock.now());
-        let generation = Arc::as_ptr(&self.generation);
-        drop(self);
-        if let Some(entry) = entry {
-            let changed = entry.waiting.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let still_the_same = core.table.is_current(version)
-                && matches!(&entry.available, Available::Serving(now) if Arc::as_ptr(now) == generation);
-            if still_the_same {
-                tokio::select! {
-                    biased;
-                    () = dispatch.reply.closed() => return,
-                    () = changed => {}
-                    () = core.clock.sleep_until(until) => {}
-                }
-            }
-        }
-        core.send_or_answer(dispatch);
+        Some(*sent)
     }
 }
 

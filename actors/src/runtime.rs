@@ -64,9 +64,10 @@ impl Runtime {
             // Nobody sends: it resolves when the supervisor is gone.
             while (&mut death).await.is_err() && !guarded.desired().closed {
                 tracing::error!(target: "dapr.runtime", "the supervisor died; a new one takes over");
-                guarded.table.clear();
-                let (fresh, next) = Supervisor::start(&guarded, threads, Arc::clone(&receiver));
                 let desired = guarded.desired().clone();
+                let is_desired = |name: &str| desired.components.iter().any(|c| *c.name == *name);
+                guarded.table.leave_to_successor(is_desired);
+                let (fresh, next) = Supervisor::start(&guarded, threads, Arc::clone(&receiver));
                 let _ = fresh.try_send(Load(desired.components));
                 if desired.inputs {
                     let _ = fresh.try_send(StartInputs);

@@ -105,11 +105,16 @@ impl SharedTable {
         }
     }
 
-    /// Takes everything out; for a supervisor that begins anew.
-    pub(crate) fn clear(&self) {
-        let names: Vec<Arc<str>> = self.table.load().entries.keys().cloned().collect();
-        for name in names {
-            self.set(&name, None);
+    /// Nobody serves any more; for a supervisor that begins anew. Callers wait for what it will
+    /// open, so that they do not take a name for unknown in between.
+    pub(crate) fn leave_to_successor(&self, will_be_opened: impl Fn(&str) -> bool) {
+        let why: Arc<str> = "its supervisor died and a new one is opening it".into();
+        for (name, entry) in &self.load().entries {
+            let away = will_be_opened(name).then(|| Entry {
+                available: Available::Away(Arc::clone(&why)),
+                waiting: Arc::clone(&entry.waiting),
+            });
+            self.set(name, away);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::delivery::{DeliveryActor, Parcel};
 use crate::lane::Lane;
 use crate::pulse::Pulse;
 use crate::report::Report;
-use crate::router::Router;
+use crate::router::{Router, Routes};
 
 /// How often a worker says that it runs its tasks.
 const BEAT: std::time::Duration = std::time::Duration::from_millis(250);
@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     core: Arc<Core>,
     /// None when all seats are taken: such a thread routes calls and delivers nothing.
     seat: Option<usize>,
-    router: RefCell<RouterAddr>,
+    router: RefCell<(RouterAddr, Rc<Routes>)>,
     pub(crate) delivery: RefCell<Option<Addr<DeliveryActor>>>,
     _heart: Option<AbortOnDropHandle<()>>,
 }
@@ -114,7 +114,7 @@ impl Worker {
     }
 
     fn start(core: &Arc<Core>, arbiter: ArbiterHandle) -> Self {
-        let router = Arc::new(Router::start(core));
+        let (router, routes) = start_router(core);
         let seat = core
             .seats
             .iter()
@@ -139,24 +139,37 @@ impl Worker {
         Self {
             core: Arc::clone(core),
             seat: seat.map(|seat| seat.index),
-            router: RefCell::new(router),
+            router: RefCell::new((router, routes)),
             delivery: RefCell::new(seat.map(|seat| DeliveryActor::start_for(core, seat.index))),
             _heart: heart,
         }
     }
 
-    /// The router of this thread; a fresh one if the last one died.
+    /// The mailbox of this thread's router.
     pub(crate) fn router(&self) -> RouterAddr {
-        if !self.router.borrow().connected() {
-            let router = Arc::new(Router::start(&self.core));
-            *self.router.borrow_mut() = Arc::clone(&router);
-            if let Some(seat) = self.seat {
-                let seat = &self.core.seats[seat];
-                let contact = seat.contact();
-                seat.set_contact(contact.map(|contact| Contact { router, ..contact }));
-            }
+        self.mend_router();
+        Arc::clone(&self.router.borrow().0)
+    }
+
+    /// Where the calls that this thread receives go.
+    pub(crate) fn routes(&self) -> Rc<Routes> {
+        self.mend_router();
+        Rc::clone(&self.router.borrow().1)
+    }
+
+    /// Starts a fresh router if the last one died.
+    fn mend_router(&self) {
+        if self.router.borrow().0.connected() {
+            return;
         }
-        Arc::clone(&self.router.borrow())
+        let (router, routes) = start_router(&self.core);
+        if let Some(seat) = self.seat {
+            let seat = &self.core.seats[seat];
+            let router = Arc::clone(&router);
+            let contact = seat.contact();
+            seat.set_contact(contact.map(|contact| Contact { router, ..contact }));
+        }
+        self.router.replace((router, routes));
     }
 
     /// Starts whatever actor of this thread has died.
@@ -164,7 +177,7 @@ impl Worker {
         let Some(worker) = Self::here(core) else {
             return;
         };
-        let _ = worker.router();
+        worker.mend_router();
         let died = worker
             .delivery
             .borrow()
@@ -194,6 +207,11 @@ impl Drop for Worker {
             seat.taken.store(false, Ordering::Release);
         }
     }
+}
+
+fn start_router(core: &Arc<Core>) -> (RouterAddr, Rc<Routes>) {
+    let (router, routes) = Router::start(core);
+    (Arc::new(router), routes)
 }
 
 /// Says that an actor of a worker died. Only sends, as drop guards must.

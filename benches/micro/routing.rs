@@ -1,4 +1,5 @@
-//! A call of an output that lives on the thread of its caller: router, task, answer.
+//! A call of an output that lives on the thread of its caller: directly, and through the mailbox of
+//! the router.
 
 use bindery::app::InProcessApp;
 use bindery_actors::{Call, Threads};
@@ -49,7 +50,16 @@ pub fn invoke(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("routing");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("one call at a time", |bencher| {
+    group.bench_function("on the thread of its caller", |bencher| {
+        bencher.iter_custom(|count| {
+            bed.time(async |core| {
+                for _ in 0..count {
+                    core.invoke_here(call.clone()).await.unwrap();
+                }
+            })
+        });
+    });
+    group.bench_function("by mailbox, one at a time", |bencher| {
         bencher.iter_custom(|count| {
             bed.time(async |core| {
                 for _ in 0..count {
@@ -59,7 +69,7 @@ pub fn invoke(criterion: &mut Criterion) {
         });
     });
     group.throughput(Throughput::Elements(AT_ONCE));
-    group.bench_function("32 calls at once", |bencher| {
+    group.bench_function("by mailbox, 32 at once", |bencher| {
         bencher.iter_custom(|count| {
             bed.time(async |core| {
                 for _ in 0..count {

@@ -39,7 +39,7 @@ impl Dapr {
         }
         let mut call = Call {
             binding: asked.name.clone(),
-            operation: asked.operation,
+            operation: asked.operation.clone(),
             data: asked.data,
             metadata: asked.metadata.into_iter().collect(),
             deadline: timeout.map(|timeout| self.api.core().clock().now() + timeout),
@@ -47,7 +47,9 @@ impl Dapr {
         if let Some(trace) = trace {
             trace.inject(&mut call.metadata);
         }
-        match self.api.call(&asked.name, call).await {
+        let calling = self.api.core().invoke(call);
+        let counted = self.api.counted(&asked.name, &asked.operation, calling);
+        match counted.await {
             Ok(Some(reply)) => self.answer(&asked.name, reply).await,
             Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
             Err(error) => Err(status::of_failed_call(&asked.name, &error)),

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bindery_actors::{Call, CallError, Core, Operator};
+use bindery_actors::{CallError, Core, Operator};
 use bindery_contract::Reply;
 use bindery_contract::settings::Secret;
 use subtle::ConstantTimeEq;
@@ -202,14 +202,8 @@ pub async fn serve(
         Route::Binding(name) => api.invoke(name, payload, &trace).await,
         Route::Healthz => api.health(request.query_string()),
         Route::HealthzOutbound => api.outbound_health(),
-        Route::Metadata => api.metadata(),
-        Route::SetMetadata(key) => api.set_metadata(key, payload).await,
-        Route::Shutdown => api.shut_down(&request),
-        Route::Secret(store, key) => api.secret(store, key).await,
-        Route::Secrets(store) => api.all_secrets(store).await,
-        Route::Status(name) => api.binding_status(name, &request),
-        Route::Operate(name, operation) => api.operate(name, operation, &request).await,
-        Route::Unknown => api.invoke_app(&request, payload, &trace).await,
+        // In a box, or every call of a binding would carry their size around.
+        route => Box::pin(api.answer(route, &request, payload, &trace)).await,
     };
     if traced {
         echo_trace(&trace, response.headers_mut());
@@ -218,6 +212,26 @@ pub async fn serve(
 }
 
 impl Api {
+    /// The endpoints that are called now and then.
+    async fn answer(
+        &self,
+        route: Route<'_>,
+        request: &HttpRequest,
+        payload: web::Payload,
+        trace: &TraceContext,
+    ) -> HttpResponse {
+        match route {
+            Route::Metadata => self.metadata(),
+            Route::SetMetadata(key) => self.set_metadata(key, payload).await,
+            Route::Shutdown => self.shut_down(request),
+            Route::Secret(store, key) => self.secret(store, key).await,
+            Route::Secrets(store) => self.all_secrets(store).await,
+            Route::Status(name) => self.binding_status(name, request),
+            Route::Operate(name, operation) => self.operate(name, operation, request).await,
+            _ => self.invoke_app(request, payload, trace).await,
+        }
+    }
+
     /// `POST|PUT /v1.0/bindings/{name}` (runtime §1.1).
     async fn invoke(
         &self,
@@ -241,24 +255,29 @@ impl Api {
             }
         };
         trace.inject(&mut call.metadata);
-        let binding = call.binding.clone();
-        match self.call(&binding, call).await {
+        let (binding, operation) = (call.binding.clone(), call.operation.clone());
+        let calling = self.core.invoke_here(call);
+        match self.counted(&binding, &operation, calling).await {
             Ok(answer) => reply::of_binding(answer),
             Err(error) => reply::of_failed_call(&binding, &error),
         }
     }
 
-    /// Calls an output for somebody outside, which is counted; calls of our own are not.
-    pub(crate) async fn call(&self, binding: &str, call: Call) -> Result<Option<Reply>, CallError> {
+    /// Counts a call of an output for somebody outside; calls of our own are not counted.
+    pub(crate) async fn counted(
+        &self,
+        binding: &str,
+        operation: &str,
+        calling: impl Future<Output = Result<Option<Reply>, CallError>>,
+    ) -> Result<Option<Reply>, CallError> {
         if !self.metrics().is_on() {
-            return self.core.invoke(call).await;
+            return calling.await;
         }
-        let operation = call.operation.clone();
         let began = self.core.clock().now();
-        let outcome = self.core.invoke(call).await;
+        let outcome = calling.await;
         let took = self.core.clock().now().saturating_duration_since(began);
         let success = outcome.is_ok();
-        self.metrics().output(binding, &operation, took, success);
+        self.metrics().output(binding, operation, took, success);
         outcome
     }
 

@@ -195,7 +195,9 @@ impl Sidecar {
             metadata,
             deadline: None,
         };
-        self.shared.parts.api.call(binding, call).await
+        let api = &self.shared.parts.api;
+        let calling = api.core().invoke(call);
+        api.counted(binding, operation, calling).await
     }
 
     /// Handles the events of an input from now on; see [`Builder::on`]. An input that nobody
