@@ -157,10 +157,15 @@ impl Policy {
         };
         let outcome = match self.timeout {
             None => operation.await.map_err(Unsuccessful::Failed),
-            Some(limit) => match clock.timeout(limit, operation).await {
-                Some(outcome) => outcome.map_err(Unsuccessful::Failed),
-                None => Err(Unsuccessful::Late),
-            },
+            Some(limit) => {
+                let end = clock.now() + limit;
+                match clock.timeout_at(end, operation).await {
+                    // A binding that knows the end of its time may be the first to say so.
+                    Some(Err(_)) if clock.now() >= end => Err(Unsuccessful::Late),
+                    Some(outcome) => outcome.map_err(Unsuccessful::Failed),
+                    None => Err(Unsuccessful::Late),
+                }
+            }
         };
         let counts = match &outcome {
             Err(Unsuccessful::Failed(error)) => tells(error),
