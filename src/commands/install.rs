@@ -85,13 +85,20 @@ fn install(arguments: &InstallArgs) -> Result<String, String> {
         say(&daprd, &"is this program already");
     } else {
         put(&program, &daprd, arguments.link).map_err(at(&daprd))?;
-        let how = if arguments.link { "a link to" } else { "a copy of" };
+        let how = if arguments.link {
+            "a link to"
+        } else {
+            "a copy of"
+        };
         let replaced = match before {
             Found::Other => ", in place of another program",
             Found::Ours => ", in place of another Bindery",
             Found::Nothing | Found::Itself => "",
         };
-        say(&daprd, &format_args!("{how} {}{replaced}", program.display()));
+        say(
+            &daprd,
+            &format_args!("{how} {}{replaced}", program.display()),
+        );
     }
     let components = dapr.join("components");
     if components.is_dir() {

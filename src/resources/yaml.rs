@@ -235,10 +235,12 @@ fn node(value: serde_yaml::Value, place: &Place, parent: Position, offset: usize
         serde_yaml::Value::Null => Value::Null,
         serde_yaml::Value::Bool(value) => Value::Bool(value),
         serde_yaml::Value::Number(number) => Value::Number(json_number(&number)),
-        serde_yaml::Value::String(text) => match yaml_1_1_bool(&text).filter(|_| place.plain.is_some()) {
-            Some(value) => Value::Bool(value),
-            None => Value::Text(text),
-        },
+        serde_yaml::Value::String(text) => {
+            match yaml_1_1_bool(&text).filter(|_| place.plain.is_some()) {
+                Some(value) => Value::Bool(value),
+                None => Value::Text(text),
+            }
+        }
         serde_yaml::Value::Sequence(items) => {
             let mut places = place.items.iter();
             let unknown = Place::unknown();

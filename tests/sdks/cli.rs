@@ -112,16 +112,30 @@ fn one_app_is_run_listed_called_and_stopped() {
     for number in ["httpPort", "grpcPort", "daprdPid", "appPid"] {
         assert!(is_number(&listed[number]), "{number}: {listed}");
     }
-    assert!(listed["command"].as_str().unwrap().starts_with("python3 "), "{listed}");
+    assert!(
+        listed["command"].as_str().unwrap().starts_with("python3 "),
+        "{listed}"
+    );
     let table = stage.done(&["list"]);
     assert!(table.contains("APP ID") && table.contains(&id), "{table}");
-    let answer = stage.done(&["invoke", "--app-id", &id, "--method", "hello", "--data", "all"]);
-    assert!(answer.contains(&format!("{id} says hello to all")), "{answer}");
+    let answer = stage.done(&[
+        "invoke", "--app-id", &id, "--method", "hello", "--data", "all",
+    ]);
+    assert!(
+        answer.contains(&format!("{id} says hello to all")),
+        "{answer}"
+    );
     assert!(answer.contains("App invoked successfully"), "{answer}");
-    let answer = stage.dapr(&["invoke", "--app-id", &id, "--method", "none"]).output().unwrap();
+    let answer = stage
+        .dapr(&["invoke", "--app-id", &id, "--method", "none"])
+        .output()
+        .unwrap();
     assert!(said(&answer).contains("404"), "{}", said(&answer));
     let stopped = stage.done(&["stop", "--app-id", &id]);
-    assert!(stopped.contains(&format!("app stopped successfully: {id}")), "{stopped}");
+    assert!(
+        stopped.contains(&format!("app stopped successfully: {id}")),
+        "{stopped}"
+    );
     assert_eq!(running.wait(), Some(0), "{}", running.log());
     assert_eq!(stage.listed(&id), None);
     let log = running.log();
@@ -134,7 +148,12 @@ fn one_app_is_run_listed_called_and_stopped() {
     ] {
         assert!(log.contains(line), "{line:?} is not in:\n{log}");
     }
-    for line in ["Could not update", "these flags have no effect", "belong to no flag", "level=error"] {
+    for line in [
+        "Could not update",
+        "these flags have no effect",
+        "belong to no flag",
+        "level=error",
+    ] {
         assert!(!log.contains(line), "{line:?} is in:\n{log}");
     }
 }
@@ -146,7 +165,10 @@ fn the_sidecar_alone_is_waited_for_and_found_by_our_commands_too() {
     let components = stage.path("stock/components");
     let sockets = stage.path("s");
     std::fs::create_dir(&sockets).unwrap();
-    for more in [&[][..], &["--unix-domain-socket", sockets.to_str().unwrap()]] {
+    for more in [
+        &[][..],
+        &["--unix-domain-socket", sockets.to_str().unwrap()],
+    ] {
         let mut command = stage.dapr(&["run", "--app-id", &id, "--resources-path"]);
         command.arg(&components).args(more);
         let mut running = Running::start(command, 0, 0);
@@ -158,7 +180,11 @@ fn the_sidecar_alone_is_waited_for_and_found_by_our_commands_too() {
             .args(["status", "--once", "--app-id", &id])
             .output()
             .unwrap();
-        assert!(said(&status).contains("files"), "{more:?}: {}", said(&status));
+        assert!(
+            said(&status).contains("files"),
+            "{more:?}: {}",
+            said(&status)
+        );
         assert_eq!(running.interrupt(), Some(0), "{}", running.log());
     }
 }
@@ -197,21 +223,36 @@ apps:
         running.wait_for_log(&format!("Started Dapr with app id \"{id}\""));
         running.wait_for_log(&format!("== APP - {id} == stored "));
         let listed = stage.listed(id).expect("it is listed");
-        assert_eq!(listed["runTemplatePath"], file.to_str().unwrap(), "{listed}");
+        assert_eq!(
+            listed["runTemplatePath"],
+            file.to_str().unwrap(),
+            "{listed}"
+        );
         assert_eq!(listed["runTemplateName"], "shop", "{listed}");
         let log = text(Path::new(listed["daprdLogPath"].as_str().unwrap()));
         assert!(log.contains("dapr initialized. Status: Running."), "{log}");
-        let answer = stage.done(&["invoke", "--app-id", id, "--method", "hello", "--data", "all"]);
-        assert!(answer.contains(&format!("{id} says {greeting} to all")), "{answer}");
+        let answer = stage.done(&[
+            "invoke", "--app-id", id, "--method", "hello", "--data", "all",
+        ]);
+        assert!(
+            answer.contains(&format!("{id} says {greeting} to all")),
+            "{answer}"
+        );
     }
     let stopped = stage.done(&["stop", "-f", file.to_str().unwrap()]);
-    assert!(stopped.contains("Dapr and app processes stopped successfully"), "{stopped}");
+    assert!(
+        stopped.contains("Dapr and app processes stopped successfully"),
+        "{stopped}"
+    );
     assert_eq!(running.wait(), Some(0), "{}", running.log());
     assert_eq!((stage.listed(&orders), stage.listed(&stock)), (None, None));
 
     // The same file, without the CLI.
     let mut command = Command::new(binary());
-    command.args(["run", "-f"]).arg(&file).env("GREETING", "hello");
+    command
+        .args(["run", "-f"])
+        .arg(&file)
+        .env("GREETING", "hello");
     let mut running = Running::start(command, 0, 0);
     for (id, greeting) in [(&orders, "good morning"), (&stock, "good evening")] {
         running.wait_for_log(&format!("== APP - {id} == stored "));

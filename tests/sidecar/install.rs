@@ -8,7 +8,10 @@ use crate::support::binary;
 
 fn install(folder: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(binary());
-    let command = command.args(["install", "--as-daprd"]).arg(folder).args(more);
+    let command = command
+        .args(["install", "--as-daprd"])
+        .arg(folder)
+        .args(more);
     command.output().unwrap()
 }
 
@@ -29,19 +32,30 @@ fn it_lays_out_what_the_cli_looks_for_and_says_what_comes_next() {
     assert!(daprd.symlink_metadata().unwrap().is_file(), "a copy");
     let version = Command::new(&daprd).arg("--version").output().unwrap();
     assert_eq!(said(&version).trim().split('.').count(), 3);
-    let output = Command::new(binary()).arg("check").arg(dapr.join("components")).output();
+    let output = Command::new(binary())
+        .arg("check")
+        .arg(dapr.join("components"))
+        .output();
     assert!(output.unwrap().status.success());
 
     // What is there stays.
     std::fs::write(dapr.join("config.yaml"), "kind: Configuration\n").unwrap();
     let output = install(folder.path(), &["--link"]);
     assert!(output.status.success());
-    assert!(said(&output).contains("in place of another Bindery"), "{}", said(&output));
+    assert!(
+        said(&output).contains("in place of another Bindery"),
+        "{}",
+        said(&output)
+    );
     assert!(daprd.symlink_metadata().unwrap().is_symlink());
     let configuration = std::fs::read_to_string(dapr.join("config.yaml")).unwrap();
     assert_eq!(configuration, "kind: Configuration\n");
     let output = install(folder.path(), &[]);
-    assert!(said(&output).contains("is this program already"), "{}", said(&output));
+    assert!(
+        said(&output).contains("is this program already"),
+        "{}",
+        said(&output)
+    );
     let left = std::fs::read_dir(dapr.join("bin")).unwrap().count();
     assert_eq!(left, 1, "nothing is left beside it");
 }
@@ -74,5 +88,9 @@ fn a_folder_that_the_cli_would_not_look_into_is_refused() {
     std::fs::write(&file, "").unwrap();
     let output = install(&file, &["--link"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("Not a directory"), "{}", said(&output));
+    assert!(
+        said(&output).contains("Not a directory"),
+        "{}",
+        said(&output)
+    );
 }

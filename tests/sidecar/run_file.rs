@@ -128,7 +128,10 @@ apps:
 "#
     ));
     let folder = shop.path().join("orders");
-    resources(&folder, &[("files", "bindings.localstorage", &[("rootPath", "root")])]);
+    resources(
+        &folder,
+        &[("files", "bindings.localstorage", &[("rootPath", "root")])],
+    );
     let mut running = shop.start();
     let said = format!(
         "== APP - shop-orders == shop-orders blue 1.10 {port} mine {}\n",
@@ -137,28 +140,51 @@ apps:
     running.wait_for_log(&said);
     running.wait_for_log("== BINDERY - stock == time=");
     wait_for("the log of stock", SOON, || {
-        shop.logs("stock").first().is_some_and(|(_, text)| text == "stock green\n")
+        shop.logs("stock")
+            .first()
+            .is_some_and(|(_, text)| text == "stock green\n")
     });
     // A sidecar of the file is found like any other, and paths are relative to its app's folder.
     for (id, arguments) in [
-        ("shop-orders", &["invoke", "files", "create", "--data", "1"][..]),
+        (
+            "shop-orders",
+            &["invoke", "files", "create", "--data", "1"][..],
+        ),
         ("stock", &["status", "--once"]),
     ] {
         let mut command = Command::new(binary());
-        let output = command.args(arguments).args(["--app-id", id]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = command
+            .args(arguments)
+            .args(["--app-id", id])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert!(folder.join("root").is_dir());
     assert_eq!(running.interrupt(), Some(0), "{}", running.log());
     assert!(!is_up(port));
     let log = running.log();
     assert!(!log.contains("== APP - stock"), "only in its file: {log}");
-    assert!(!log.contains("== BINDERY - shop-orders"), "only in its file: {log}");
-    let names: Vec<String> = shop.logs("orders").into_iter().map(|(name, _)| name).collect();
+    assert!(
+        !log.contains("== BINDERY - shop-orders"),
+        "only in its file: {log}"
+    );
+    let names: Vec<String> = shop
+        .logs("orders")
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let [app, sidecar] = names.as_slice() else {
         panic!("{names:?}");
     };
-    assert!(app.starts_with("shop-orders_app_20") && app.ends_with(".log"), "{app}");
+    assert!(
+        app.starts_with("shop-orders_app_20") && app.ends_with(".log"),
+        "{app}"
+    );
     assert!(sidecar.starts_with("shop-orders_daprd_20"), "{sidecar}");
     let text = &shop.logs("orders")[1].1;
     assert!(text.starts_with("time=\"20"), "as daprd writes it: {text}");
@@ -252,10 +278,26 @@ fn a_path_that_is_no_run_file_is_refused() {
     let shop = Shop::new("");
     let orders = shop.path().join("orders");
     for (arguments, code, says) in [
-        (&["run", "-f", "-"][..], 2, "cannot come from standard input"),
-        (&["run", "-f", orders.to_str().unwrap()], 2, "dapr.yaml: it cannot be read"),
-        (&["run", "-f", shop.path().to_str().unwrap()], 1, "the file is empty"),
-        (&["run", "-f", ".", "--app-id", "x"], 2, "cannot be used with"),
+        (
+            &["run", "-f", "-"][..],
+            2,
+            "cannot come from standard input",
+        ),
+        (
+            &["run", "-f", orders.to_str().unwrap()],
+            2,
+            "dapr.yaml: it cannot be read",
+        ),
+        (
+            &["run", "-f", shop.path().to_str().unwrap()],
+            1,
+            "the file is empty",
+        ),
+        (
+            &["run", "-f", ".", "--app-id", "x"],
+            2,
+            "cannot be used with",
+        ),
         (&["run", "-f", ".", "--", "sh"], 2, "cannot be used with"),
     ] {
         let output = Command::new(binary()).args(arguments).output().unwrap();
@@ -279,12 +321,21 @@ apps:
 ",
     );
     let stock = shop.path().join("stock");
-    resources(&stock, &[("tick", "bindings.cron", &[("schedule", "sometimes")])]);
+    resources(
+        &stock,
+        &[("tick", "bindings.cron", &[("schedule", "sometimes")])],
+    );
     let mut running = shop.start();
     assert_eq!(running.wait(), Some(1));
     let log = running.log();
-    assert!(log.contains("stock: the sidecar did not start, so no app is started"), "{log}");
-    assert!(log.contains("level=fatal") && log.contains("tick.yaml:"), "and why: {log}");
+    assert!(
+        log.contains("stock: the sidecar did not start, so no app is started"),
+        "{log}"
+    );
+    assert!(
+        log.contains("level=fatal") && log.contains("tick.yaml:"),
+        "and why: {log}"
+    );
     for app in ["orders", "stock"] {
         assert!(!shop.path().join(app).join("begun").exists(), "{app}");
     }
@@ -364,9 +415,19 @@ fn nothing_is_left_behind_when_it_or_a_sidecar_is_killed() {
     let mut running = shop.start();
     let apps = [pid(&running, "orders"), pid(&running, "stock")];
     let sidecar = std::fs::read_to_string(format!("/proc/{}/stat", apps[0])).unwrap();
-    let parent = sidecar.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
+    let parent = sidecar
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap();
     signal(parent.parse().unwrap(), "KILL");
     assert_eq!(running.wait(), Some(1), "{}", running.log());
-    assert!(running.log().contains("orders: the sidecar was ended by signal 9"));
+    assert!(
+        running
+            .log()
+            .contains("orders: the sidecar was ended by signal 9")
+    );
     assert!(!is_up(stock) && !apps.iter().any(|app| runs(*app)));
 }

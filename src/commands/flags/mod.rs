@@ -326,6 +326,15 @@ struct Accepted {
     dapr_http_stream_request_body: GoBool,
 }
 
+/// All of them, as the parser calls them.
+pub fn ids() -> Vec<clap::Id> {
+    let command = SidecarFlags::augment_args(clap::Command::new("flags"));
+    let arguments = command.get_arguments();
+    arguments
+        .map(|argument| argument.get_id().clone())
+        .collect()
+}
+
 impl Default for SidecarFlags {
     fn default() -> Self {
         let command = Self::augment_args(clap::Command::new("flags"));

@@ -116,7 +116,9 @@ pub fn ineffective(matches: &ArgMatches) -> Vec<&'static str> {
 /// A port of -1 asks for nothing.
 fn is_none(matches: &ArgMatches, flag: &str) -> bool {
     let values = matches.get_raw(&flag.replace('-', "_"));
-    values.and_then(Iterator::last).is_some_and(|value| value == "-1")
+    values
+        .and_then(Iterator::last)
+        .is_some_and(|value| value == "-1")
 }
 
 fn is_given(matches: &ArgMatches, flag: &str) -> bool {

@@ -11,6 +11,8 @@ const LONGEST: usize = 64 << 10;
 pub(super) async fn each(output: impl AsyncRead + Unpin, mut take: impl FnMut(&[u8])) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
+    // Whether what comes belongs to a line that was cut.
+    let mut is_rest = false;
     loop {
         let part = match output.fill_buf().await {
             Ok([]) | Err(_) => break,
@@ -23,7 +25,10 @@ pub(super) async fn each(output: impl AsyncRead + Unpin, mut take: impl FnMut(&[
         let ends = end == Some(taken);
         output.consume(taken + usize::from(ends));
         if ends || line.len() == LONGEST {
-            take(&line);
+            if !(line.is_empty() && is_rest) {
+                take(&line);
+            }
+            is_rest = !ends;
             line.clear();
         }
     }

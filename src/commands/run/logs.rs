@@ -47,7 +47,7 @@ pub(super) fn folder(app: &Path) -> PathBuf {
 /// When it was started, as it stands in the names of log files.
 pub(super) fn stamp(now: std::time::SystemTime) -> String {
     let now = Timestamp::try_from(now).unwrap_or_default();
-    let here = now.to_zoned(TimeZone::system());
+    let here = now.to_zoned_datetime(TimeZone::system());
     here.strftime("%Y%m%d%H%M%S").to_string()
 }
 
@@ -98,7 +98,10 @@ impl Log {
             self.recent.truncate(KEPT - 1);
             self.recent.push_front(line.to_vec());
         }
-        let written = self.file.as_mut().map(|file| file.write_all(&[line, b"\n"].concat()));
+        let written = self
+            .file
+            .as_mut()
+            .map(|file| file.write_all(&[line, b"\n"].concat()));
         if let Some(Err(error)) = written {
             self.file = None;
             eprintln!("warning: a log file is written no further: {error}");
@@ -125,7 +128,12 @@ mod tests {
         for number in 0..20 {
             log.take(number.to_string().as_bytes());
         }
-        let kept: Vec<_> = log.recent.iter().rev().map(|line| line.as_slice()).collect();
+        let kept: Vec<_> = log
+            .recent
+            .iter()
+            .rev()
+            .map(|line| line.as_slice())
+            .collect();
         assert_eq!((kept.len(), kept[0], kept[9]), (10, &b"10"[..], &b"19"[..]));
         let text = std::fs::read_to_string(folder.path().join("log")).unwrap();
         assert_eq!(text.lines().count(), 20);

@@ -12,7 +12,7 @@ mod together;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::flags::SidecarFlags;
+use super::flags::{self, SidecarFlags};
 
 /// Arguments of `bindery run`.
 #[derive(clap::Args, Debug)]
@@ -26,7 +26,13 @@ Examples:
 SIGHUP reads the YAML files anew; Ctrl-C ends the app, then its sidecar. The exit code is the app's.")]
 pub(super) struct RunArgs {
     /// Runs all apps of a run file of Dapr's CLI: the file, or a folder that holds a dapr.yaml.
-    #[arg(short = 'f', long, value_name = "PATH", conflicts_with_all = ["SidecarFlags", "command"])]
+    #[arg(
+        short = 'f',
+        long,
+        value_name = "PATH",
+        conflicts_with = "command",
+        conflicts_with_all = flags::ids()
+    )]
     run_file: Option<PathBuf>,
     #[command(flatten)]
     sidecar: SidecarFlags,

@@ -228,7 +228,9 @@ async fn follow(
                 } else if let (Some(line), Some(app)) = (of(&app_prefix), &mut app) {
                     app.take(line);
                 } else {
-                    sidecar.borrow_mut().take(of(&sidecar_prefix).unwrap_or(line));
+                    sidecar
+                        .borrow_mut()
+                        .take(of(&sidecar_prefix).unwrap_or(line));
                 }
             })
             .await;
@@ -285,7 +287,7 @@ impl Group {
                 signal = signals.next() => match signal {
                     Came::Hangup => {
                         say("reading the files anew");
-                        self.signal(Signal::HUP);
+                        self.signal(Signal::HUP, |_| true);
                     }
                     _ => self.end(),
                 },
@@ -335,11 +337,16 @@ impl Group {
         };
         let member = &mut self.members[number];
         member.has_exited = true;
-        let code = status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1));
+        let code = status
+            .code()
+            .map_or(1, |code| u8::try_from(code).unwrap_or(1));
         match member.last {
             Some(report) if status.code().is_some() => {
                 if report == Report::Ended {
-                    say(&format!("{}: the app has ended, exit code {code}{others}", member.id));
+                    say(&format!(
+                        "{}: the app has ended, exit code {code}{others}",
+                        member.id
+                    ));
                 }
                 // So says Java that it ended because it was told to.
                 let as_told = told && (code == 128 + 15 || code == 128 + 2);
@@ -367,12 +374,19 @@ impl Group {
     /// time.
     fn end(&mut self) {
         self.told += 1;
-        let signal = if self.told < 3 { Signal::TERM } else { Signal::KILL };
-        self.signal(signal);
+        let signal = if self.told < 3 {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
+        // Who ends already takes a signal for an order to end at once.
+        let again = self.told > 1;
+        self.signal(signal, |member| again || member.last.is_none());
     }
 
-    fn signal(&self, signal: Signal) {
-        for member in self.members.iter().filter(|member| !member.has_exited) {
+    fn signal(&self, signal: Signal, whom: impl Fn(&Member) -> bool) {
+        let members = self.members.iter().filter(|member| !member.has_exited);
+        for member in members.filter(|member| whom(member)) {
             let _ = member.signals.send(signal);
         }
     }

@@ -231,7 +231,9 @@ fn environment(sidecar: &Sidecar, flags: &SidecarFlags) -> Vec<(String, String)>
         environment.push(("APP_PORT", app_port.to_string()));
     }
     let named = environment.into_iter();
-    named.map(|(name, value)| (name.to_owned(), value)).collect()
+    named
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {

@@ -76,7 +76,11 @@ pub(super) const KEYS: &[Key] = &[
     own("appChannelAddress", Text, Flag("app-channel-address")),
     own("daprHTTPPort", Port, Flag("dapr-http-port")),
     own("daprGRPCPort", Port, Flag("dapr-grpc-port")),
-    own("daprInternalGRPCPort", Port, Flag("dapr-internal-grpc-port")),
+    own(
+        "daprInternalGRPCPort",
+        Port,
+        Flag("dapr-internal-grpc-port"),
+    ),
     own("metricsPort", Port, Flag("metrics-port")),
     own("profilePort", Port, NO_PROFILES),
     own("unixDomainSocket", Text, Flag("unix-domain-socket")),
@@ -99,12 +103,32 @@ pub(super) const KEYS: &[Key] = &[
     shared("appSSL", Switch, Flag("app-ssl")),
     shared("maxBodySize", Text, Flag("max-body-size")),
     shared("readBufferSize", Text, Flag("read-buffer-size")),
-    shared("daprHTTPMaxRequestSize", Number, Flag("dapr-http-max-request-size")),
-    shared("daprHTTPReadBufferSize", Number, Flag("dapr-http-read-buffer-size")),
-    shared("enableAppHealthCheck", Switch, Flag("enable-app-health-check")),
+    shared(
+        "daprHTTPMaxRequestSize",
+        Number,
+        Flag("dapr-http-max-request-size"),
+    ),
+    shared(
+        "daprHTTPReadBufferSize",
+        Number,
+        Flag("dapr-http-read-buffer-size"),
+    ),
+    shared(
+        "enableAppHealthCheck",
+        Switch,
+        Flag("enable-app-health-check"),
+    ),
     shared("appHealthCheckPath", Text, Flag("app-health-check-path")),
-    shared("appHealthProbeInterval", Number, Flag("app-health-probe-interval")),
-    shared("appHealthProbeTimeout", Number, Flag("app-health-probe-timeout")),
+    shared(
+        "appHealthProbeInterval",
+        Number,
+        Flag("app-health-probe-interval"),
+    ),
+    shared(
+        "appHealthProbeTimeout",
+        Number,
+        Flag("app-health-probe-timeout"),
+    ),
     shared("appHealthThreshold", Number, Flag("app-health-threshold")),
     shared("enableApiLogging", Switch, Flag("enable-api-logging")),
     shared("placementHostAddress", Text, NO_ACTORS),
@@ -157,7 +181,9 @@ mod tests {
         let command = crate::commands::SidecarFlags::augment_args(clap::Command::new("daprd"));
         for key in KEYS {
             if let Flag(flag) = key.does {
-                let known = command.get_arguments().any(|one| one.get_long() == Some(flag));
+                let known = command
+                    .get_arguments()
+                    .any(|one| one.get_long() == Some(flag));
                 assert!(known, "--{flag}");
             }
         }
@@ -169,6 +195,9 @@ mod tests {
             assert!(key(name, false).is_some(), "{name}");
         }
         assert_eq!(hint("appid", false), "did you mean \"appID\"?");
-        assert_eq!(hint("appPort", true), "it belongs to an app: write it under apps");
+        assert_eq!(
+            hint("appPort", true),
+            "it belongs to an app: write it under apps"
+        );
     }
 }

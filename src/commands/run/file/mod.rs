@@ -201,6 +201,7 @@ impl Reader {
                 return Vec::new();
             }
         };
+        self.ports_are_different(apps);
         let mut read: Vec<AppToRun> = Vec::new();
         for node in apps {
             let section = self.section(node, false);
@@ -214,7 +215,6 @@ impl Reader {
             }
             read.push(app);
         }
-        self.ports_are_different(apps);
         read
     }
 
@@ -256,7 +256,6 @@ impl Reader {
     }
 
     fn app(&mut self, node: &Node, own: &Section, common: &Section) -> Option<AppToRun> {
-        let before = self.errors.len();
         let Some(folder) = own.get("appDirPath") else {
             if matches!(node.value, Value::Map(_)) {
                 let hint = "write where the app is, relative to this file: appDirPath: ./shop";
@@ -301,7 +300,9 @@ impl Reader {
         let log = |name: &str, default| {
             let value = own.get(name).or_else(|| common.get(name));
             let named = value.and_then(Node::letters);
-            named.and_then(|name| Destination::named(&name)).unwrap_or(default)
+            named
+                .and_then(|name| Destination::named(&name))
+                .unwrap_or(default)
         };
         let app = AppToRun {
             app_log: log("appLogDestination", Destination::FileAndConsole),
@@ -313,7 +314,8 @@ impl Reader {
             flags,
             ports,
         };
-        if self.errors.len() == before
+        // What is wrong already is said better.
+        if self.errors.is_empty()
             && let Err(problem) = app.check()
         {
             self.wrong(at, format!("app {:?}: {problem}", app.id));
@@ -379,7 +381,8 @@ impl Reader {
                 });
                 if is_port && text.parse::<i64>().is_ok_and(|port| port > 0) {
                     if let Some(first) = seen.insert(text.clone(), value.at) {
-                        let problem = format!("port {text} is taken already, in line {}", first.line);
+                        let problem =
+                            format!("port {text} is taken already, in line {}", first.line);
                         self.wrong(value.at, problem);
                     }
                 }
@@ -391,7 +394,10 @@ impl Reader {
 impl AppToRun {
     /// Whether the sidecar would take its flags.
     fn check(&self) -> Result<(), String> {
-        let words = self.flags.iter().map(|(flag, value)| format!("--{flag}={value}"));
+        let words = self
+            .flags
+            .iter()
+            .map(|(flag, value)| format!("--{flag}={value}"));
         let words = std::iter::once("daprd".to_owned()).chain(words);
         let command = SidecarFlags::augment_args(clap::Command::new("daprd"));
         let matches = command
@@ -486,7 +492,11 @@ apps:
         assert_eq!(env(two), r#"{"A":"common","B":"common"}"#);
         assert_eq!(
             (one.sidecar_log, one.app_log, two.app_log),
-            (Destination::Console, Destination::FileAndConsole, Destination::Console)
+            (
+                Destination::Console,
+                Destination::FileAndConsole,
+                Destination::Console
+            )
         );
     }
 
@@ -500,15 +510,30 @@ apps:
 - {appDirPath: conventional}
 - {appDirPath: plain}
 ";
-        let folders = ["shared", "more", "own/a", "own/b", "plain", ".dapr/components"];
+        let folders = [
+            "shared",
+            "more",
+            "own/a",
+            "own/b",
+            "plain",
+            ".dapr/components",
+        ];
         let folder = folder(text, &folders);
         let at = |path: &str| folder.path().join(path);
         std::fs::create_dir_all(at("conventional/.dapr/resources")).unwrap();
-        for file in ["shared.yaml", "own.yaml", "conventional/.dapr/config.yaml", ".dapr/config.yaml"] {
+        for file in [
+            "shared.yaml",
+            "own.yaml",
+            "conventional/.dapr/config.yaml",
+            ".dapr/config.yaml",
+        ] {
             std::fs::write(at(file), "").unwrap();
         }
         let paths = |paths: &[&str]| -> Vec<String> {
-            paths.iter().map(|path| at(path).display().to_string()).collect()
+            paths
+                .iter()
+                .map(|path| at(path).display().to_string())
+                .collect()
         };
         let expect = |expected: [(&[&str], &[&str]); 3]| {
             let apps = read(folder.path()).unwrap().apps;
@@ -518,13 +543,22 @@ apps:
             }
         };
         let own: (&[&str], &[&str]) = (&["own/a", "own/b"], &["own.yaml"]);
-        let conventional: (&[&str], &[&str]) =
-            (&["conventional/.dapr/resources"], &["conventional/.dapr/config.yaml"]);
+        let conventional: (&[&str], &[&str]) = (
+            &["conventional/.dapr/resources"],
+            &["conventional/.dapr/config.yaml"],
+        );
         expect([own, conventional, (&["shared", "more"], &["shared.yaml"])]);
         let common = "common: {runtimePath: .}";
-        let line = text.lines().find(|line| line.starts_with("common")).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("common"))
+            .unwrap();
         std::fs::write(at(NAME), text.replace(line, common)).unwrap();
-        expect([own, conventional, (&[".dapr/components"], &[".dapr/config.yaml"])]);
+        expect([
+            own,
+            conventional,
+            (&[".dapr/components"], &[".dapr/config.yaml"]),
+        ]);
     }
 
     #[test]
@@ -533,7 +567,10 @@ apps:
             ("appID: a.b", "parameter app-id cannot contain dots"),
             ("appID: a/b", "must not contain a slash"),
             ("maxBodySize: big", "--max-body-size"),
-            ("{appPort: 3500, daprHTTPPort: 3500}", "port 3500 is taken already"),
+            (
+                "appPort: 3500, daprHTTPPort: 3500",
+                "port 3500 is taken already",
+            ),
             ("env: {A: [1]}", "the variable A must be a text"),
             ("env: [A]", "env must be a map of variables"),
             ("env: {\"A=B\": 1}", "is no name for a variable"),
@@ -542,13 +579,20 @@ apps:
             ("configFilePath: .", "is a folder, and no file"),
             ("appDirPath: dapr.yaml", "is no folder"),
         ] {
-            let app = app.trim_start_matches('{').trim_end_matches('}');
-            let at = if app.contains("appDirPath") { "" } else { "appDirPath: ., " };
+            let mut at = String::new();
+            for (key, value) in [("appDirPath", "."), ("appID", "shop")] {
+                if !app.contains(key) {
+                    at.push_str(&format!("{key}: {value}, "));
+                }
+            }
             let folder = folder(&format!("version: 1\napps: [{{{at}{app}}}]\n"), &[]);
             let mistakes = read(folder.path()).unwrap_err();
             assert_eq!(mistakes.code, 1);
             let found = mistakes.found[0].to_string();
-            assert!(found.contains(problem) && found.contains(":2:"), "{app}: {found}");
+            assert!(
+                found.contains(problem) && found.contains(":2:"),
+                "{app}: {found}"
+            );
         }
     }
 
@@ -558,18 +602,28 @@ apps:
             ("", "empty"),
             ("- 1", "a run file is a map"),
             ("apps: []", "it has no version"),
-            ("version: 2\napps: []", "version \"2\" of run files is not known"),
+            (
+                "version: 2\napps: []",
+                "version \"2\" of run files is not known",
+            ),
             ("version: 1", "it has no apps to run"),
             ("version: 1\napps:", "there are no apps to run"),
             ("version: 1\napps: {a: b}", "apps must be a list"),
             ("version: 1\napps: [a]", "an app is a map, not a text"),
-            ("version: 1\ncommon: 1\napps: []", "common is a map, not a number"),
+            (
+                "version: 1\ncommon: 1\napps: []",
+                "common is a map, not a number",
+            ),
             ("version: 1\n---\nversion: 1", "one document"),
             ("version: [1", "flow"),
         ] {
             let folder = folder(text, &[]);
             let found = read(folder.path()).unwrap_err().found;
-            let all = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            let all = found
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n");
             assert!(all.contains(problem), "{text:?}: {all}");
         }
     }

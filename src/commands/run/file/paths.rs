@@ -20,7 +20,10 @@ impl Reader {
         let base = self.base.clone();
         let text = node.letters().unwrap_or_default();
         if text.is_empty() {
-            self.wrong(node.at, format!("{key} must name a folder, not {}", node.kind()));
+            self.wrong(
+                node.at,
+                format!("{key} must name a folder, not {}", node.kind()),
+            );
             return None;
         }
         self.existing(node, key, &text, &base, Wants::Folder)
@@ -28,7 +31,12 @@ impl Reader {
 
     /// Where the sidecar finds its components: those of the app, else of its folder, else of
     /// `common`, else of Dapr's own folder.
-    pub(super) fn resources(&mut self, folder: &Path, own: &Section, common: &Section) -> Vec<String> {
+    pub(super) fn resources(
+        &mut self,
+        folder: &Path,
+        own: &Section,
+        common: &Section,
+    ) -> Vec<String> {
         if let Some(paths) = self.listed(own, folder) {
             return paths;
         }
@@ -40,8 +48,14 @@ impl Reader {
         if let Some(paths) = self.listed(common, &base) {
             return paths;
         }
-        let default = self.runtime(folder, own, common).map(|path| path.join("components"));
-        default.filter(|path| path.is_dir()).iter().map(|path| text(path)).collect()
+        let default = self
+            .runtime(folder, own, common)
+            .map(|path| path.join("components"));
+        default
+            .filter(|path| path.is_dir())
+            .iter()
+            .map(|path| text(path))
+            .collect()
     }
 
     /// The Configuration of the sidecar, looked for in the same order.
@@ -88,7 +102,11 @@ impl Reader {
                     continue;
                 };
                 // The documentation separates them by commas too.
-                for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+                for path in text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|path| !path.is_empty())
+                {
                     is_given = true;
                     let found = self.existing(item, key, path, base, Wants::Folder);
                     paths.extend(found.map(|path| self::text(&path)));

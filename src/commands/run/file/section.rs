@@ -48,13 +48,17 @@ impl Reader {
             Value::List(items) => items.iter().map(Node::letters).collect(),
             _ => None,
         };
-        let Some(words) = words.filter(|words| !words.iter().any(|word| word.contains('\0'))) else {
+        let Some(words) = words.filter(|words| !words.iter().any(|word| word.contains('\0')))
+        else {
             let hint = "write command: [\"python3\", \"app.py\"]";
             self.wrong(node.at, "command must be a list of words").hint = Some(hint.into());
             return Vec::new();
         };
         if let Some(program) = words.first() {
-            let path = env.get("PATH").map(OsString::from).or_else(|| env::var_os("PATH"));
+            let path = env
+                .get("PATH")
+                .map(OsString::from)
+                .or_else(|| env::var_os("PATH"));
             if !is_program(program, folder, path) {
                 let problem = if program.contains('/') {
                     format!("there is no program {program} in {}", folder.display())
@@ -96,7 +100,8 @@ impl Reader {
                 } else if let Some(text) = text {
                     variables.insert(name.clone(), text);
                 } else {
-                    let problem = format!("the variable {name} must be a text, not {}", value.kind());
+                    let problem =
+                        format!("the variable {name} must be a text, not {}", value.kind());
                     self.wrong(value.at, problem);
                 }
             }
@@ -136,7 +141,10 @@ mod tests {
         assert!(!is("./bin/app", ""), "nobody may start it");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(is("./bin/app", "") && is("app", "/none:bin") && is(program.to_str().unwrap(), ""));
-        assert!(!is("app", "/none") && !is("bin", "."), "a folder is no program");
+        assert!(
+            !is("app", "/none") && !is("bin", "."),
+            "a folder is no program"
+        );
     }
 
     #[test]
