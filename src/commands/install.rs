@@ -28,7 +28,7 @@ Examples:
 In DIR it makes .dapr/bin/daprd, .dapr/components and .dapr/config.yaml, and leaves what is there;
 `dapr init` is not needed. Of another daprd only --force makes this one.")]
 pub(super) struct InstallArgs {
-    /// Where Dapr's CLI looks: the home folder, or what --runtime-path or DAPR_RUNTIME_PATH name.
+    /// Where Dapr's CLI looks: the home folder, or what `DAPR_RUNTIME_PATH` names.
     #[arg(long, value_name = "DIR")]
     as_daprd: PathBuf,
     /// A symbolic link to this program instead of a copy: what replaces it replaces daprd too.

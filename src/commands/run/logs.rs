@@ -128,12 +128,7 @@ mod tests {
         for number in 0..20 {
             log.take(number.to_string().as_bytes());
         }
-        let kept: Vec<_> = log
-            .recent
-            .iter()
-            .rev()
-            .map(|line| line.as_slice())
-            .collect();
+        let kept: Vec<_> = log.recent.iter().rev().map(Vec::as_slice).collect();
         assert_eq!((kept.len(), kept[0], kept[9]), (10, &b"10"[..], &b"19"[..]));
         let text = std::fs::read_to_string(folder.path().join("log")).unwrap();
         assert_eq!(text.lines().count(), 20);

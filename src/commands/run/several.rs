@@ -45,7 +45,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         eprintln!("warning: {warning}");
     }
     actix_rt::System::new().block_on(async {
-        match start(file).await {
+        match start(file) {
             Ok((group, signals)) => group.follow(signals).await,
             Err(error) => {
                 eprintln!("error: {error}");
@@ -90,7 +90,8 @@ struct Group {
     code: u8,
 }
 
-async fn start(file: RunFile) -> std::io::Result<(Group, Signals)> {
+/// Starts them, within a runtime.
+fn start(file: RunFile) -> std::io::Result<(Group, Signals)> {
     let signals = Signals::new()?;
     let mut apps = file.apps;
     fill_in_ports(&mut apps)?;

@@ -364,7 +364,7 @@ impl Reader {
         text.map(|text| if lower { text.to_lowercase() } else { text })
     }
 
-    /// No two listeners may have one.
+    /// No two listeners of sidecars may have one; where apps listen is their own matter.
     fn ports_are_different(&mut self, apps: &[Node]) {
         let mut seen: HashMap<String, yaml::Position> = HashMap::new();
         for app in apps {
@@ -377,14 +377,17 @@ impl Reader {
                 };
                 let key = keys::key(&named.name, false);
                 let is_port = key.is_some_and(|key| {
-                    matches!(key.takes, Takes::Port) && matches!(key.does, Does::Flag(_))
+                    let listens = matches!(key.does, Does::Flag(flag) if flag != "app-port");
+                    matches!(key.takes, Takes::Port) && listens
                 });
-                if is_port && text.parse::<i64>().is_ok_and(|port| port > 0) {
-                    if let Some(first) = seen.insert(text.clone(), value.at) {
-                        let problem =
-                            format!("port {text} is taken already, in line {}", first.line);
-                        self.wrong(value.at, problem);
-                    }
+                let first = if is_port && text.parse::<i64>().is_ok_and(|port| port > 0) {
+                    seen.insert(text.clone(), value.at)
+                } else {
+                    None
+                };
+                if let Some(first) = first {
+                    let problem = format!("port {text} is taken already, in line {}", first.line);
+                    self.wrong(value.at, problem);
                 }
             }
         }
@@ -568,7 +571,7 @@ apps:
             ("appID: a/b", "must not contain a slash"),
             ("maxBodySize: big", "--max-body-size"),
             (
-                "appPort: 3500, daprHTTPPort: 3500",
+                "metricsPort: 3500, daprHTTPPort: 3500",
                 "port 3500 is taken already",
             ),
             ("env: {A: [1]}", "the variable A must be a text"),
