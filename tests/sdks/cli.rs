@@ -162,15 +162,15 @@ fn one_app_is_run_listed_called_and_stopped() {
 fn the_sidecar_alone_is_waited_for_and_found_by_our_commands_too() {
     let stage = Stage::new();
     let id = unique("alone");
-    let components = stage.path("stock/components");
+    // Where the CLI looks when nobody names a folder.
+    let (own, shared) = ("stock/components/files.yaml", ".dapr/components/files.yaml");
+    std::fs::copy(stage.path(own), stage.path(shared)).unwrap();
     let sockets = stage.path("s");
     std::fs::create_dir(&sockets).unwrap();
-    for more in [
-        &[][..],
-        &["--unix-domain-socket", sockets.to_str().unwrap()],
-    ] {
-        let mut command = stage.dapr(&["run", "--app-id", &id, "--resources-path"]);
-        command.arg(&components).args(more);
+    let sockets = ["--unix-domain-socket", sockets.to_str().unwrap()];
+    for more in [&[][..], &sockets] {
+        let mut command = stage.dapr(&["run", "--app-id", &id]);
+        command.args(more);
         let mut running = Running::start(command, 0, 0);
         running.wait_for_log("Dapr sidecar is up and running.");
         running.wait_for_log("You're up and running! Dapr logs will appear here.");

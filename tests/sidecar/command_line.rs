@@ -18,6 +18,7 @@ fn help_has_examples_and_a_version_is_a_version() {
         &["--help"][..],
         &["run", "--help"],
         &["demo", "--help"],
+        &["install", "--help"],
         &["--app-id", "x", "--help"],
     ] {
         let output = run(command);

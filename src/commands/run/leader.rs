@@ -72,15 +72,14 @@ struct Link {
 }
 
 impl Leader {
-    /// As the environment says.
+    /// As the environment and the standard input say.
     pub(super) fn from_environment() -> Self {
-        let link = std::env::var(VARIABLE).ok().map(|variables| Link {
-            input: std::io::stdin()
-                .as_fd()
-                .try_clone_to_owned()
-                .and_then(pipe::Receiver::from_owned_fd)
-                .ok(),
-            variables: serde_json::from_str(&variables).unwrap_or_default(),
+        let link = std::env::var(VARIABLE).ok().and_then(|variables| {
+            let input = std::io::stdin().as_fd().try_clone_to_owned().ok()?;
+            Some(Link {
+                input: Some(pipe::Receiver::from_owned_fd(input).ok()?),
+                variables: serde_json::from_str(&variables).unwrap_or_default(),
+            })
         });
         Self { link }
     }

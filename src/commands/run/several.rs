@@ -96,26 +96,18 @@ fn start(file: RunFile) -> std::io::Result<(Group, Signals)> {
     let mut apps = file.apps;
     fill_in_ports(&mut apps)?;
     let stamp = logs::stamp(Clock::system().wall());
-    let mut all = Vec::new();
-    for (app, colour) in apps.iter().zip(COLOURS.iter().cycle()) {
-        let folder = logs::folder(&app.folder);
-        let open = |destination, who: &str, file: &str| {
-            let prefix = prefix(&format!("{who} - {}", app.id), colour);
-            let name = format!("{}_{file}_{stamp}.log", app.id);
-            Log::open(destination, prefix, &folder, &name)
-        };
-        let sidecar = open(app.sidecar_log, "BINDERY", "daprd")?;
-        let app_log = match app.command.first() {
-            Some(_) => Some(open(app.app_log, "APP", "app")?),
-            None => None,
-        };
-        all.push((sidecar, app_log));
-    }
+    let with_colours = apps.iter().zip(COLOURS.iter().cycle());
+    let logs = with_colours.map(|(app, colour)| open_logs(app, colour, &stamp));
+    // All of them before anything is started.
+    let logs = logs.collect::<std::io::Result<Vec<_>>>()?;
     let program = std::env::current_exe()?;
     let (sender, news) = mpsc::unbounded_channel();
     let mut members = Vec::new();
-    for (number, (app, (sidecar, app_log))) in apps.iter().zip(all).enumerate() {
-        let mut child = command(&program, app).spawn()?;
+    for (number, (app, (sidecar, app_log))) in apps.iter().zip(logs).enumerate() {
+        let mut child = command(&program, app).spawn().map_err(|error| {
+            let problem = format!("the sidecar of {} cannot be started: {error}", app.id);
+            std::io::Error::new(error.kind(), problem)
+        })?;
         let (signals, orders) = mpsc::unbounded_channel();
         let sidecar = Rc::new(RefCell::new(sidecar));
         members.push(Member {
@@ -141,6 +133,22 @@ fn start(file: RunFile) -> std::io::Result<(Group, Signals)> {
         code: 0,
     };
     Ok((group, signals))
+}
+
+/// Where the lines of the sidecar go, and those of the app, if it has one.
+fn open_logs(app: &AppToRun, colour: &str, stamp: &str) -> std::io::Result<(Log, Option<Log>)> {
+    let folder = logs::folder(&app.folder);
+    let open = |destination, who: &str, file: &str| {
+        let prefix = prefix(&format!("{who} - {}", app.id), colour);
+        let name = format!("{}_{file}_{stamp}.log", app.id);
+        Log::open(destination, prefix, &folder, &name)
+    };
+    let sidecar = open(app.sidecar_log, "BINDERY", "daprd")?;
+    let of_app = match app.command.first() {
+        Some(_) => Some(open(app.app_log, "APP", "app")?),
+        None => None,
+    };
+    Ok((sidecar, of_app))
 }
 
 fn describe(app: &AppToRun) -> String {
@@ -286,10 +294,12 @@ impl Group {
                     News::Exited(status) => self.exited(number, status),
                 },
                 signal = signals.next() => match signal {
-                    Came::Hangup => {
+                    // Before, it would end who does not listen yet.
+                    Came::Hangup if self.all_up => {
                         say("reading the files anew");
                         self.signal(Signal::HUP, |_| true);
                     }
+                    Came::Hangup => {}
                     _ => self.end(),
                 },
             }

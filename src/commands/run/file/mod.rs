@@ -6,6 +6,7 @@ mod section;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ pub(super) fn read(path: &Path) -> Result<RunFile, Mistakes> {
     } else {
         path.to_owned()
     };
-    let text = std::fs::read_to_string(&file).map_err(|error| {
+    let text = read_text(&file).map_err(|error| {
         let hint = "-f takes a run file, or a folder that holds one by the name dapr.yaml";
         fail(&file, &format!("it cannot be read: {error}"), hint)
     })?;
@@ -110,6 +111,16 @@ pub(super) fn read(path: &Path) -> Result<RunFile, Mistakes> {
             code: 1,
         })
     }
+}
+
+/// No more of a file than can be one; what is larger is refused by the reader of YAML.
+fn read_text(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let most = u64::try_from(yaml::MAX_BYTES + 1).unwrap_or(u64::MAX);
+    std::fs::File::open(file)?
+        .take(most)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 struct Reader {
