@@ -342,6 +342,31 @@ apps:
 }
 
 #[test]
+fn a_port_that_is_taken_is_named_before_anything_is_started() {
+    let port = free_port();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let shop = Shop::new(&format!(
+        "\
+version: 1
+apps:
+- appDirPath: orders
+  command: [touch, begun]
+- appDirPath: stock
+  daprGRPCPort: {port}
+"
+    ));
+    let output = shop.output();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected = format!("error: stock: port {port} cannot be had: Address already in use");
+    assert!(
+        said.starts_with(&expected) && said.contains("another daprGRPCPort"),
+        "{said}"
+    );
+    assert!(!shop.path().join("orders/begun").exists());
+}
+
+#[test]
 fn an_app_that_ends_by_itself_leaves_the_others_alone() {
     let port = free_port();
     let shop = Shop::new(&format!(

@@ -170,11 +170,26 @@ fn describe(app: &AppToRun) -> String {
 }
 
 /// Ports of their own for those that name none. All are held until each is known, so that no two
-/// are the same.
+/// are the same, and those that are named are free.
 fn fill_in_ports(apps: &mut [AppToRun]) -> std::io::Result<()> {
-    let named: HashSet<String> = apps.iter().flat_map(|app| app.ports.clone()).collect();
+    let named: HashSet<String> = apps
+        .iter()
+        .flat_map(|app| app.ports.iter().map(|(_, port)| port.clone()))
+        .collect();
     let mut held = Vec::new();
     for app in apps {
+        let of_sidecar = app.ports.iter().filter(|(key, _)| *key != "appPort");
+        for (key, port) in of_sidecar {
+            // A sidecar would wait for it, and say so in its own log only.
+            let listener = TcpListener::bind(format!("127.0.0.1:{port}")).map_err(|error| {
+                let problem = format!(
+                    "{}: port {port} cannot be had: {error}. Choose another {key}, or leave it out",
+                    app.id
+                );
+                std::io::Error::new(error.kind(), problem)
+            })?;
+            held.push(listener);
+        }
         for flag in PORTS {
             while app.flag(flag).is_none() {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

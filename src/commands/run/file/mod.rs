@@ -41,8 +41,8 @@ pub(super) struct AppToRun {
     pub(super) env: BTreeMap<String, String>,
     /// The sidecar's flags, without dashes.
     pub(super) flags: Vec<(&'static str, String)>,
-    /// The ports that the file names.
-    pub(super) ports: Vec<String>,
+    /// The ports that the file names, with their keys.
+    pub(super) ports: Vec<(&'static str, String)>,
     pub(super) app_log: Destination,
     pub(super) sidecar_log: Destination,
 }
@@ -294,7 +294,7 @@ impl Reader {
             };
             if let Does::Flag(flag) = key.does {
                 if matches!(key.takes, Takes::Port) {
-                    ports.push(text.clone());
+                    ports.push((key.name, text.clone()));
                 }
                 flags.push((flag, text));
             }
