@@ -106,6 +106,7 @@ for part in "$@"; do
         # what it is: in a folder of its own, so not with `go install`.
         module=$(go mod download -json "github.com/dapr/cli@v$version" |
           sed -n 's/^[[:space:]]*"Dir": "\(.*\)",$/\1/p')
+        [ -n "$module" ] || { echo "github.com/dapr/cli $version cannot be downloaded"; exit 1; }
         rm -rf "$cache/dapr-cli"
         mkdir -p "$cache/dapr-cli"
         cp -r "$module" "$cache/dapr-cli/source"
