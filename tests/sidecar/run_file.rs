@@ -103,6 +103,9 @@ fn is_up(port: u16) -> bool {
 #[test]
 fn each_app_has_a_sidecar_ports_logs_and_variables_of_its_own() {
     let port = free_port();
+    // Sidecars are looked for on the whole machine.
+    let unique = |name: &str| format!("{name}-{}", std::process::id());
+    let (first, second) = (unique("shop"), unique("depot"));
     let shop = Shop::new(&format!(
         r"
 version: 1
@@ -112,14 +115,14 @@ common:
     COLOUR: blue
     RELEASE: 1.10
 apps:
-- appID: shop-orders
+- appID: {first}
   appDirPath: orders
   daprHTTPPort: {port}
   resourcesPaths: [components]
   env:
     APP_PROTOCOL: mine
   command: [sh, -c, 'echo $APP_ID $COLOUR $RELEASE $DAPR_HTTP_PORT $APP_PROTOCOL $PWD; exec sleep 300']
-- appDirPath: ./stock/
+- appDirPath: ./{second}/
   appLogDestination: file
   daprdLogDestination: fileAndConsole
   env:
@@ -127,68 +130,58 @@ apps:
   command: [sh, -c, 'echo $APP_ID $COLOUR $BINDERY_RUN_APP; exec sleep 300']
 "
     ));
+    std::fs::create_dir(shop.path().join(&second)).unwrap();
     let folder = shop.path().join("orders");
-    resources(
-        &folder,
-        &[("files", "bindings.localstorage", &[("rootPath", "root")])],
-    );
+    let files = [(
+        "files",
+        "bindings.localstorage",
+        &[("rootPath", "root")][..],
+    )];
+    resources(&folder, &files);
     let mut running = shop.start();
-    let said = format!(
-        "== APP - shop-orders == shop-orders blue 1.10 {port} mine {}\n",
-        folder.canonicalize().unwrap().display()
-    );
-    running.wait_for_log(&said);
-    running.wait_for_log("== BINDERY - stock == time=");
-    wait_for("the log of stock", SOON, || {
-        shop.logs("stock")
-            .first()
-            .is_some_and(|(_, text)| text == "stock green\n")
+    let own_folder = folder.canonicalize().unwrap();
+    running.wait_for_log(&format!(
+        "== APP - {first} == {first} blue 1.10 {port} mine {}\n",
+        own_folder.display()
+    ));
+    running.wait_for_log(&format!("== BINDERY - {second} == time="));
+    let said = format!("{second} green\n");
+    wait_for("its log", SOON, || {
+        let logs = shop.logs(&second);
+        logs.first().is_some_and(|(_, text)| *text == said)
     });
     // A sidecar of the file is found like any other, and paths are relative to its app's folder.
     for (id, arguments) in [
-        (
-            "shop-orders",
-            &["invoke", "files", "create", "--data", "1"][..],
-        ),
-        ("stock", &["status", "--once"]),
+        (&first, &["invoke", "files", "create", "--data", "1"][..]),
+        (&second, &["status", "--once"]),
     ] {
         let mut command = Command::new(binary());
-        let output = command
-            .args(arguments)
-            .args(["--app-id", id])
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        command.args(arguments).args(["--app-id", id]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
     assert!(folder.join("root").is_dir());
     assert_eq!(running.interrupt(), Some(0), "{}", running.log());
     assert!(!is_up(port));
     let log = running.log();
-    assert!(!log.contains("== APP - stock"), "only in its file: {log}");
-    assert!(
-        !log.contains("== BINDERY - shop-orders"),
-        "only in its file: {log}"
-    );
-    let names: Vec<String> = shop
-        .logs("orders")
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    let [app, sidecar] = names.as_slice() else {
-        panic!("{names:?}");
+    for only_in_files in [
+        format!("== APP - {second}"),
+        format!("== BINDERY - {first}"),
+    ] {
+        assert!(!log.contains(&only_in_files), "{only_in_files} in {log}");
+    }
+    let logs = shop.logs("orders");
+    let [(app, _), (sidecar, text)] = logs.as_slice() else {
+        panic!("{logs:?}");
     };
+    assert!(app.starts_with(&format!("{first}_app_20")), "{app}");
     assert!(
-        app.starts_with("shop-orders_app_20") && Path::new(app).extension().is_some(),
-        "{app}"
+        sidecar.starts_with(&format!("{first}_daprd_20")),
+        "{sidecar}"
     );
-    assert!(sidecar.starts_with("shop-orders_daprd_20"), "{sidecar}");
-    let text = &shop.logs("orders")[1].1;
     assert!(text.starts_with("time=\"20"), "as daprd writes it: {text}");
-    assert!(text.contains("app_id=shop-orders"), "{text}");
+    assert!(text.contains(&format!("app_id={first}")), "{text}");
 }
 
 #[test]
