@@ -376,7 +376,7 @@ apps:
     let mut running = shop.start();
     running.wait_for_log("== APP - orders == done\n");
     running.wait_for_log("orders: the app has ended, exit code 3; the others go on");
-    assert!(is_up(port));
+    wait_for("the other sidecar", SOON, || is_up(port));
     assert_eq!(running.interrupt(), Some(3), "{}", running.log());
 }
 
@@ -385,7 +385,7 @@ fn when_one_is_asked_to_end_all_end() {
     let (shop, orders, stock) = two_apps();
     let mut running = shop.start();
     let apps = [pid(&running, "orders"), pid(&running, "stock")];
-    assert!(is_up(orders) && is_up(stock));
+    wait_for("both", SOON, || is_up(orders) && is_up(stock));
     let answer = request(stock, "POST", "/v1.0/shutdown", &[], b"").unwrap();
     assert_eq!(answer.status, 204);
     assert_eq!(running.wait(), Some(0), "{}", running.log());
