@@ -277,7 +277,15 @@ impl Reader {
         let folder = self.folder(folder, "appDirPath")?;
         let id = match own.get("appID").and_then(Node::letters) {
             Some(id) if !id.is_empty() => id,
-            _ => folder.file_name()?.to_string_lossy().into_owned(),
+            _ => match folder.file_name() {
+                Some(name) => name.to_string_lossy().into_owned(),
+                None => {
+                    let hint = "write appID: shop";
+                    self.wrong(node.at, "the app has no appID, and its folder has no name")
+                        .hint = Some(hint.into());
+                    return None;
+                }
+            },
         };
         let at = own.get("appID").map_or(node.at, |node| node.at);
         if id.contains('/') {
@@ -592,6 +600,7 @@ apps:
             ("resourcesPaths: {a: b}", "resourcesPaths must name folders"),
             ("configFilePath: .", "is a folder, and no file"),
             ("appDirPath: dapr.yaml", "is no folder"),
+            ("appDirPath: /, appID: ''", "its folder has no name"),
         ] {
             let mut at = String::new();
             for (key, value) in [("appDirPath", "."), ("appID", "shop")] {
@@ -607,6 +616,34 @@ apps:
                 found.contains(problem) && found.contains(":2:"),
                 "{app}: {found}"
             );
+        }
+    }
+
+    #[test]
+    fn no_file_however_broken_does_more_than_be_refused() {
+        let text = "version: 1\ncommon: {env: {A: 1}, logLevel: info}\napps:\n- appDirPath: .\n  \
+                    appPort: 1\n  resourcesPaths: [., .]\n  command: [sh, -c, 'true']\n";
+        let folder = folder(text, &[]);
+        let odd = [
+            "", "~", "[]", "{}", "*a", "&a", "- x", "\"\\0\"", "1e999", "\u{feff}", "\t", "!x y",
+        ];
+        let mut broken: Vec<String> = (0..text.len()).map(|end| text[..end].to_owned()).collect();
+        for (at, _) in text.match_indices([' ', ':', '[', '{', '\n']) {
+            let around = |odd: &&str| format!("{}{odd}{}", &text[..=at], &text[at + 1..]);
+            let instead = |odd: &&str| {
+                let rest = text[at + 1..].find(['\n', ',', ']', '}']);
+                let rest = rest.map_or("", |length| &text[at + 1 + length..]);
+                format!("{}{odd}{rest}", &text[..=at])
+            };
+            broken.extend(odd.iter().map(around));
+            broken.extend(odd.iter().map(instead));
+        }
+        for text in broken {
+            std::fs::write(folder.path().join(NAME), &text).unwrap();
+            match read(folder.path()) {
+                Ok(file) => assert!(!file.apps.is_empty(), "{text:?}"),
+                Err(mistakes) => assert!(!mistakes.found.is_empty(), "{text:?}"),
+            }
         }
     }
 
