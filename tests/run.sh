@@ -3,7 +3,7 @@
 #
 #   tests/run.sh [--no-install] [quick|full|NAME…]        (default: full)
 #
-# What is missing is installed (apt, pip, npm, maven) unless --no-install is given. The tests start
+# What is missing is installed (apt, pip, npm, maven, go) unless --no-install is given. The tests start
 # every server that they need on free loopback ports with data in temporary folders, and stop it.
 # To use other programs, say where they are: BINDERY_TEST_POSTGRES, BINDERY_TEST_JAVA and
 # BINDERY_TEST_REDIS name folders of programs, BINDERY_TEST_KAFKA the folder of Kafka's jars,
@@ -11,7 +11,7 @@
 # a node_modules with what tests/apps/package.json lists. BINDERY_TEST_SDK_PYTHON and
 # BINDERY_TEST_SDK_NODE_PATH are the same for tests/sdks, BINDERY_TEST_SDK_GO and
 # BINDERY_TEST_SDK_COMPONENT its Go app and Go component, built, BINDERY_TEST_SDK_RUST its Rust app,
-# built, BINDERY_TEST_SDK_JAVA the folder of the Java SDK's jars.
+# built, BINDERY_TEST_SDK_JAVA the folder of the Java SDK's jars, BINDERY_TEST_DAPR_CLI Dapr's CLI.
 # What could not run is listed by name, and makes `full` fail.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -126,7 +126,7 @@ group_scenarios() {
 group_fuzz() { CARGO_TARGET_DIR="$target" tests/fuzz/run.sh --seconds 10; }
 
 group_sdks() {
-  needs sdk-python sdk-node sdk-go sdk-java sdk-rust sdk-component || return
+  needs sdk-python sdk-node sdk-go sdk-java sdk-rust sdk-component dapr-cli || return
   cargo test --quiet --test sdks
 }
 

@@ -7,6 +7,7 @@ mod components;
 mod demo;
 mod find;
 mod flags;
+mod install;
 mod invoke;
 mod notify;
 mod operate;
@@ -55,6 +56,8 @@ enum Command {
     Components(components::ComponentsArgs),
     /// Shows the whole path in this terminal; needs no server.
     Demo(demo::DemoArgs),
+    /// Puts this program where Dapr's CLI looks for daprd.
+    Install(install::InstallArgs),
     /// Calls an output of a running sidecar.
     Invoke(invoke::InvokeArgs),
     /// Lets a binding of a running sidecar rest: no events, no calls, until it is resumed.
@@ -63,7 +66,7 @@ enum Command {
     Restart(operate::RestartArgs),
     /// Ends the pause of a binding.
     Resume(operate::ResumeArgs),
-    /// Runs the sidecar and your app together.
+    /// Runs the sidecar and your app together, or all apps of a run file.
     Run(Box<run::RunArgs>),
     /// A JSON schema of component YAML, for editors.
     Schema(components::SchemaArgs),
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
     match Cli::parse_from(arguments).command {
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Completions(arguments)) => completions::run(&arguments),
+        Some(Command::Install(arguments)) => install::run(&arguments),
         Some(Command::Invoke(arguments)) => invoke::run(&arguments),
         Some(Command::Components(arguments)) => components::run(&arguments),
         Some(Command::Schema(arguments)) => components::schema(&arguments),

@@ -197,7 +197,13 @@ async fn serve(builder: Builder, block: Option<Duration>) -> ExitCode {
     }
 }
 
-fn exit_at_once(signal: Came) -> ExitCode {
+/// What `SIGHUP` asks for.
+pub(super) async fn reload(sidecar: &Sidecar, systemd: &Systemd) {
+    tracing::info!(target: "dapr.runtime", "Received signal 'hangup'; reading the files anew");
+    systemd.reload(sidecar).await;
+}
+
+pub(super) fn exit_at_once(signal: Came) -> ExitCode {
     tracing::warn!(
         target: "dapr.runtime",
         "Received signal '{signal}' during shutdown; exiting immediately"
@@ -206,7 +212,7 @@ fn exit_at_once(signal: Came) -> ExitCode {
 }
 
 /// Lets the app go on with its calls for a while (runtime §9.2).
-async fn hold_back(sidecar: &Sidecar, longest: Duration) {
+pub(super) async fn hold_back(sidecar: &Sidecar, longest: Duration) {
     let text = GoDuration::from(longest);
     tracing::info!(
         target: "dapr.runtime",
@@ -235,10 +241,7 @@ async fn wait_for_the_end(sidecar: &Sidecar, signals: &mut Signals, systemd: &Sy
         tokio::select! {
             signal = signals.next() => match signal {
                 Came::Hangup => {
-                    tracing::info!(
-                        target: "dapr.runtime", "Received signal '{signal}'; reading the files anew"
-                    );
-                    systemd.reload(sidecar).await;
+                    reload(sidecar, systemd).await;
                 }
                 signal => {
                     tracing::info!(

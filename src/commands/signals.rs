@@ -1,6 +1,7 @@
 //! Signals of the operating system.
 
 use std::fmt;
+use std::io::IsTerminal;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,6 +10,8 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Whether it was started in a terminal.
+    in_terminal: bool,
 }
 
 /// A signal that has come.
@@ -20,6 +23,8 @@ pub(super) enum Came {
     Terminated,
     /// `SIGHUP`.
     Hangup,
+    /// `SIGHUP`, because the terminal is gone.
+    Gone,
 }
 
 impl fmt::Display for Came {
@@ -28,7 +33,7 @@ impl fmt::Display for Came {
         f.write_str(match self {
             Self::Interrupt => "interrupt",
             Self::Terminated => "terminated",
-            Self::Hangup => "hangup",
+            Self::Hangup | Self::Gone => "hangup",
         })
     }
 }
@@ -43,6 +48,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            in_terminal: in_terminal(),
         })
     }
 
@@ -51,11 +57,16 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Came::Interrupt,
             _ = self.terminate.recv() => Came::Terminated,
-            _ = self.hangup.recv() => Came::Hangup,
+            // Nobody could end what goes on after its terminal with Ctrl-C.
+            _ = self.hangup.recv() => if self.in_terminal && !in_terminal() {
+                Came::Gone
+            } else {
+                Came::Hangup
+            },
         }
     }
 
-    /// The next one that ends a sidecar: all but `SIGHUP`.
+    /// The next one that ends a sidecar: all but a `SIGHUP` that somebody sends.
     pub(super) async fn end(&mut self) -> Came {
         loop {
             match self.next().await {
@@ -64,4 +75,10 @@ impl Signals {
             }
         }
     }
+}
+
+fn in_terminal() -> bool {
+    std::io::stdin().is_terminal()
+        || std::io::stdout().is_terminal()
+        || std::io::stderr().is_terminal()
 }

@@ -137,7 +137,7 @@ pub(super) fn lookalike(document: &Node, file: &Arc<Path>) -> Option<Finding> {
 }
 
 /// The name that is nearest, if it is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     names
         .iter()

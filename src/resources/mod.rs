@@ -17,7 +17,7 @@ mod sources;
 mod telemetry;
 mod trip;
 mod values;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,6 +27,7 @@ use bindery_actors::Component;
 
 pub use self::configuration::{Access, Configuration};
 pub use self::error::{Finding, LoadError};
+pub(crate) use self::keys::nearest;
 pub use self::live::{Changes, Live};
 pub use self::loader::Scope;
 pub(crate) use self::manifest::INIT_TIMEOUT;

@@ -77,6 +77,8 @@ pub struct Node {
     pub at: Position,
     /// The value.
     pub value: Value,
+    /// Its letters in the file, where it stands there without quotes: `1.10` is not `1.1`.
+    written: Option<Box<str>>,
 }
 
 /// A value.
@@ -228,14 +230,17 @@ fn syntax_error(error: &serde_yaml::Error) -> YamlError {
 
 fn node(value: serde_yaml::Value, place: &Place, parent: Position, offset: usize) -> Node {
     let here = place.at.unwrap_or(parent);
+    let written = place.plain.clone();
     let value = match value {
         serde_yaml::Value::Null => Value::Null,
         serde_yaml::Value::Bool(value) => Value::Bool(value),
         serde_yaml::Value::Number(number) => Value::Number(json_number(&number)),
-        serde_yaml::Value::String(text) => match yaml_1_1_bool(&text).filter(|_| place.plain) {
-            Some(value) => Value::Bool(value),
-            None => Value::Text(text),
-        },
+        serde_yaml::Value::String(text) => {
+            match yaml_1_1_bool(&text).filter(|_| place.plain.is_some()) {
+                Some(value) => Value::Bool(value),
+                None => Value::Text(text),
+            }
+        }
         serde_yaml::Value::Sequence(items) => {
             let mut places = place.items.iter();
             let unknown = Place::unknown();
@@ -275,6 +280,7 @@ fn node(value: serde_yaml::Value, place: &Place, parent: Position, offset: usize
             ..here
         },
         value,
+        written,
     }
 }
 
@@ -312,7 +318,8 @@ fn json_number(number: &serde_yaml::Number) -> String {
 #[derive(Default)]
 struct Place {
     at: Option<Position>,
-    plain: bool,
+    /// Of a scalar without quotes: its letters.
+    plain: Option<Box<str>>,
     items: Vec<Place>,
     entries: HashMap<String, (Position, Place)>,
 }
@@ -399,8 +406,8 @@ impl<'a> Places<'a> {
                 self.count(stands_for, at)?;
                 return Ok(place);
             }
-            Event::Scalar(_, style, anchor, _) => {
-                place.plain = style == ScalarStyle::Plain;
+            Event::Scalar(text, style, anchor, _) => {
+                place.plain = (style == ScalarStyle::Plain).then(|| text.as_ref().into());
                 anchor
             }
             Event::SequenceStart(anchor, _) => {
@@ -484,6 +491,13 @@ impl Node {
             Value::Bool(value) => Some(value.to_string()),
             Value::Null | Value::List(_) | Value::Map(_) => None,
         }
+    }
+
+    /// A scalar by its letters in the file, which is how Go reads one into a string; nothing for
+    /// null, lists and maps.
+    pub fn letters(&self) -> Option<String> {
+        let scalar = self.scalar()?;
+        Some(self.written.as_deref().map_or(scalar, str::to_owned))
     }
 
     /// The items of a list; nothing is an empty list.
@@ -583,6 +597,14 @@ mod tests {
                 &text("onward"),
             ]
         );
+    }
+
+    #[test]
+    fn a_scalar_may_be_read_by_its_letters() {
+        let node = read("[1.10, yes, 0x1F, \"1.10\", text, ~, 007]").unwrap();
+        let letters = node.items().unwrap().iter().map(Node::letters);
+        let letters: Vec<_> = letters.map(Option::unwrap_or_default).collect();
+        assert_eq!(letters, ["1.10", "yes", "0x1F", "1.10", "text", "", "007"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Dapr's own SDKs, from their registries, against this sidecar: each runs a small app as its
-//! documentation has it. `tests/run.sh sdks` installs what they need.
+//! Dapr's own SDKs and its CLI, from their registries, against this sidecar: each runs a small app
+//! as its documentation has it. `tests/run.sh sdks` installs what they need.
 
 #[path = "../sidecar/support/mod.rs"]
 #[allow(
@@ -9,6 +9,7 @@
 )]
 mod support;
 
+mod cli;
 mod component;
 mod go;
 mod java;

@@ -2,7 +2,7 @@
 # Installs what the tests need and is not there: called by tests/run.sh, once for each part.
 #
 #   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node…
-#   tests/servers/install.sh sdk-python|sdk-node|sdk-go|sdk-java|sdk-rust|sdk-component…
+#   tests/servers/install.sh sdk-python|sdk-node|sdk-go|sdk-java|sdk-rust|sdk-component|dapr-cli…
 #
 # What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
 # environment and Node packages of their own below the cache folder, apart for Dapr's SDKs. A service that a package
@@ -96,6 +96,25 @@ for part in "$@"; do
         mkdir -p "$cache/$part"
         go build -C "$source" -o "$cache/$part/app" .
         touch "$wanted"
+      fi ;;
+    dapr-cli)
+      version=1.12.0
+      if [ ! -x "$cache/dapr-cli/dapr" ] || [ ! -e "$cache/dapr-cli/$version" ]; then
+        missing "Dapr's CLI"
+        command -v go >/dev/null || apt_install golang-go
+        # Its go.mod puts modules in the place of others, which counts only where it is built as
+        # what it is: in a folder of its own, so not with `go install`.
+        module=$(go mod download -json "github.com/dapr/cli@v$version" |
+          sed -n 's/^[[:space:]]*"Dir": "\(.*\)",$/\1/p')
+        [ -n "$module" ] || { echo "github.com/dapr/cli $version cannot be downloaded"; exit 1; }
+        rm -rf "$cache/dapr-cli"
+        mkdir -p "$cache/dapr-cli"
+        cp -r "$module" "$cache/dapr-cli/source"
+        chmod -R u+w "$cache/dapr-cli/source"
+        go build -C "$cache/dapr-cli/source" -ldflags "-s -w -X main.version=$version" \
+          -o "$cache/dapr-cli/dapr" .
+        rm -rf "$cache/dapr-cli/source"
+        touch "$cache/dapr-cli/$version"
       fi ;;
     sdk-java)
       # The app is compiled as it is started.

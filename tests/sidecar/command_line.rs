@@ -18,6 +18,7 @@ fn help_has_examples_and_a_version_is_a_version() {
         &["--help"][..],
         &["run", "--help"],
         &["demo", "--help"],
+        &["install", "--help"],
         &["--app-id", "x", "--help"],
     ] {
         let output = run(command);
@@ -147,6 +148,26 @@ fn every_flag_of_the_reference_is_taken() {
         "{log}"
     );
     assert_eq!(bindery.interrupt(), Some(0), "{}", bindery.log());
+}
+
+/// The one that can be built for tests is of version 1.12 (`tests/sdks/cli.rs`).
+#[test]
+fn what_newer_versions_of_daprs_cli_pass_is_taken_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let flags = "--app-protocol http --log-level info --app-max-concurrency -1 \
+        --placement-host-address localhost:50005 --scheduler-host-address localhost:50006 \
+        --max-body-size 4Mi --read-buffer-size 4Ki --app-port 0 --profile-port -1 \
+        --metrics-port 0 --enable-api-logging";
+    let port = free_port().to_string();
+    let mut flags: Vec<&str> = flags.split_whitespace().collect();
+    flags.extend(["--dapr-internal-grpc-port", &port]);
+    let mut bindery = Running::sidecar(&components, &flags);
+    bindery.wait_until_ready();
+    assert_eq!(bindery.interrupt(), Some(0), "{}", bindery.log());
+    for word in ["deprecated", "no effect", "ignored", "level=error"] {
+        assert!(!bindery.log().contains(word), "{word} in {}", bindery.log());
+    }
 }
 
 #[test]

@@ -201,6 +201,7 @@ pages! {
     differences: "docs/differences.md",
     operate: "docs/operate.md",
     compatibility: "docs/compatibility.md",
+    dapr_cli: "docs/dapr-cli.md",
     pluggable: "docs/pluggable.md",
     semantics: "docs/semantics.md",
     faults: "docs/faults.md",

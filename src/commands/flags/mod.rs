@@ -277,14 +277,15 @@ pub struct SidecarFlags {
     /// Whether profiles are served.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", help_heading = "Telemetry", hide_default_value = true)]
     pub enable_profiling: GoBool,
-    /// The port of the profiles.
+    /// The port of the profiles; Dapr's CLI writes -1 where nobody asked for them.
     #[arg(
         long,
-        default_value = "7777",
+        default_value_t = 7777,
+        allow_negative_numbers = true,
         value_name = "PORT",
         help_heading = "Telemetry"
     )]
-    pub profile_port: Port,
+    pub profile_port: i64,
 
     #[command(flatten)]
     accepted: Accepted,
@@ -323,6 +324,15 @@ struct Accepted {
     disable_builtin_k8s_secret_store: GoBool,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide = true)]
     dapr_http_stream_request_body: GoBool,
+}
+
+/// All of them, as the parser calls them.
+pub fn ids() -> Vec<clap::Id> {
+    let command = SidecarFlags::augment_args(clap::Command::new("flags"));
+    let arguments = command.get_arguments();
+    arguments
+        .map(|argument| argument.get_id().clone())
+        .collect()
 }
 
 impl Default for SidecarFlags {

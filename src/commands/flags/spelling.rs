@@ -108,9 +108,17 @@ pub fn deprecated(matches: &ArgMatches) -> Vec<Deprecated> {
 pub fn ineffective(matches: &ArgMatches) -> Vec<&'static str> {
     INEFFECTIVE
         .iter()
-        .filter(|name| is_given(matches, name))
+        .filter(|name| is_given(matches, name) && !is_none(matches, name))
         .copied()
         .collect()
+}
+
+/// A port of -1 asks for nothing.
+fn is_none(matches: &ArgMatches, flag: &str) -> bool {
+    let values = matches.get_raw(&flag.replace('-', "_"));
+    values
+        .and_then(Iterator::last)
+        .is_some_and(|value| value == "-1")
 }
 
 fn is_given(matches: &ArgMatches, flag: &str) -> bool {
@@ -187,5 +195,7 @@ mod tests {
             [("components-path", "use --resources-path")]
         );
         assert_eq!(ineffective(&matches), ["profile-port"]);
+        let (matches, _) = parse("--profile-port -1 --app-id x");
+        assert!(ineffective(&matches).is_empty(), "nobody asked for it");
     }
 }
