@@ -7,6 +7,7 @@ mod configuration;
 mod delivery;
 mod error;
 mod keys;
+mod kubernetes;
 mod live;
 mod loader;
 mod manifest;
@@ -27,6 +28,7 @@ use bindery_actors::Component;
 
 pub use self::configuration::{Access, Configuration};
 pub use self::error::{Finding, LoadError};
+pub use self::kubernetes::KubernetesError;
 pub use self::live::{Changes, Live};
 pub use self::loader::Scope;
 pub(crate) use self::manifest::INIT_TIMEOUT;

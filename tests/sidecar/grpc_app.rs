@@ -11,7 +11,7 @@ use bindery::grpc::proto::runtime::v1::binding_event_response::BindingEventConcu
 use bindery::grpc::proto::runtime::v1::{
     BindingEventRequest, BindingEventResponse, ListInputBindingsResponse,
 };
-use bindery_testkit::certs::Authority;
+use bindery_testkit::certs::{Authority, Signed};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -36,7 +36,11 @@ pub(crate) struct Listening {
 
 /// TLS that offers one protocol, with a certificate that nobody knows.
 fn tls(protocol: &str) -> TlsAcceptor {
-    let signed = Authority::new().sign("localhost");
+    tls_as(&Authority::new().sign("localhost"), protocol)
+}
+
+/// TLS that offers one protocol, with this certificate.
+pub(crate) fn tls_as(signed: &Signed, protocol: &str) -> TlsAcceptor {
     let certificate = PemObject::from_pem_slice(signed.certificate.as_bytes()).unwrap();
     let key = PemObject::from_pem_slice(signed.key.as_bytes()).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());

@@ -13,6 +13,7 @@ mod grpc_app;
 mod health;
 mod http_api;
 mod invocation;
+mod kubernetes;
 mod metrics;
 mod operate;
 mod pluggable;

@@ -103,6 +103,7 @@ impl SidecarFlags {
             max_body: self.max_body()?,
             max_head: self.max_head()?.unwrap_or(default.max_head),
             configurations: self.config.clone(),
+            cluster_store: !self.disable_builtin_k8s_secret_store.0,
             reconcile: self.reconcile()?.unwrap_or(default.reconcile),
             ..default
         }
