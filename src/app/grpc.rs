@@ -14,6 +14,7 @@ use super::answer;
 use super::dial::Dial;
 use super::remote::RemoteConfig;
 use crate::grpc::code_name;
+use crate::grpc::proto::common::v1::InvokeRequest;
 use crate::grpc::proto::runtime::v1::BindingEventRequest;
 use crate::grpc::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use crate::grpc::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
@@ -62,6 +63,15 @@ impl GrpcApp {
             client: AppCallbackHealthCheckClient::new(channel),
             config: Arc::clone(&self.config),
         })
+    }
+
+    /// A call of somebody's that begins now, and is counted when this is dropped: as given up,
+    /// unless it was answered.
+    pub(super) fn calling(&self, message: &InvokeRequest) -> Calling<'_> {
+        let sent = self.config.metrics.is_on().then(|| message.encoded_len());
+        let mut calling = Calling::new(&self.config, ON_INVOKE, sent.unwrap_or_default());
+        calling.code = Code::Cancelled;
+        calling
     }
 
     /// Puts the app's token where it looks for it.
@@ -127,10 +137,11 @@ impl GrpcProber {
 
 const LIST_INPUT_BINDINGS: &str = "/dapr.proto.runtime.v1.AppCallback/ListInputBindings";
 const ON_BINDING_EVENT: &str = "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent";
+const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
 const HEALTH_CHECK: &str = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
 
 /// A call that is counted when this is dropped, however it ended.
-struct Calling<'a> {
+pub(super) struct Calling<'a> {
     config: &'a RemoteConfig,
     method: &'static str,
     began: Option<Instant>,
@@ -152,7 +163,7 @@ impl<'a> Calling<'a> {
         }
     }
 
-    fn answered<T: Message>(&mut self, answer: &Result<Response<T>, Status>) {
+    pub(super) fn answered<T: Message>(&mut self, answer: &Result<Response<T>, Status>) {
         match answer {
             Ok(answer) => {
                 self.code = Code::Ok;
