@@ -169,7 +169,7 @@ impl<'a> Calling<'a> {
                 self.code = Code::Ok;
                 self.received = answer.get_ref().encoded_len();
             }
-            Err(status) => self.code = status.code(),
+            Err(status) => self.code = code_of(status),
         }
     }
 }
@@ -282,9 +282,38 @@ fn add_trace(headers: &mut MetadataMap, event: &Event, begins_traces: bool) {
     }
 }
 
+/// The code of a failure, as the reference has it: a connection that is lost means that the app is
+/// not there, and the library here does not say so.
+fn code_of(status: &Status) -> Code {
+    let is_lost = match (status.source(), status.code()) {
+        // Said by the app.
+        (None, _) => false,
+        (Some(_), Code::Unknown) => true,
+        (Some(source), Code::Cancelled) => was_not_sent(source),
+        (Some(_), _) => false,
+    };
+    if is_lost {
+        Code::Unavailable
+    } else {
+        status.code()
+    }
+}
+
+/// Whether the connection was gone before the call could be written to it.
+fn was_not_sent(source: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(source);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_canceled() || error.is_closed();
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// A failure as the reference writes it, and what it came from.
 pub(super) fn shown(status: &Status) -> String {
-    let code = code_name(status.code());
+    let code = code_name(code_of(status));
     let text = match status.source() {
         Some(source) => Chain(source).to_string(),
         None => status.message().to_owned(),
