@@ -87,7 +87,8 @@ impl SidecarFlags {
                 port: self.dapr_grpc_port.0.unwrap_or(0),
                 listen: addresses("dapr-listen-addresses", &self.dapr_listen_addresses)?,
                 socket: self.socket("grpc"),
-                internal_port: self.dapr_internal_grpc_port.positive(),
+                // Nothing said is any port, as in the reference (runtime §6.3).
+                internal_port: Some(self.dapr_internal_grpc_port.0.unwrap_or(0)),
                 internal_listen: addresses(
                     "dapr-internal-grpc-listen-address",
                     &self.dapr_internal_grpc_listen_address,
