@@ -11,6 +11,7 @@ mod kubernetes;
 mod live;
 mod loader;
 mod manifest;
+mod members;
 mod resiliency;
 mod scopes;
 mod secrets;
