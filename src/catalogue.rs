@@ -133,12 +133,15 @@ impl Default for Catalogue {
 
 impl Catalogue {
     /// Knows pluggable components too, if the environment names the folder of their sockets, or
-    /// the folder is where it is by default (runtime §8).
+    /// the folder is where it is by default (runtime §8). What else is in it is told to the log.
     #[cfg(feature = "pluggable")]
     pub fn with_pluggable(mut self, env: &Env) -> Self {
         let by_default = || Some(Sockets::of(Sockets::FOLDER)).filter(Sockets::exist);
         let named = env.non_empty(Sockets::VARIABLE).map(Sockets::of);
         self.sockets = named.or_else(by_default);
+        if let Some(sockets) = &self.sockets {
+            sockets.tell_others();
+        }
         self
     }
 

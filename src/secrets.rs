@@ -13,6 +13,13 @@ use crate::resources::{SecretError, SecretScopes, SecretStore, SecretStores};
 /// The values of one secret, by their keys.
 pub(crate) type Values = BTreeMap<String, Secret>;
 
+/// What callers say besides of which store and which secret: the metadata of their requests.
+#[derive(Default)]
+pub(crate) struct Asked {
+    /// Of a cluster.
+    pub(crate) namespace: Option<String>,
+}
+
 /// What may be given out now.
 pub(crate) struct Secrets {
     stores: ArcSwap<SecretStores>,
@@ -94,7 +101,12 @@ impl Secrets {
     ///
     /// # Errors
     /// When there are none, or the caller must not see them.
-    pub(crate) async fn get(&self, store: &str, key: &str) -> Result<Values, Withheld> {
+    pub(crate) async fn get(
+        &self,
+        store: &str,
+        key: &str,
+        asked: &Asked,
+    ) -> Result<Values, Withheld> {
         let found = self.store(store)?;
         if !self.scopes.load().allow(store, key) {
             return Err(Withheld::Denied {
@@ -102,11 +114,11 @@ impl Secrets {
                 store: store.to_owned(),
             });
         }
-        let (store, key) = (store.to_owned(), key.to_owned());
-        // It may be in a file.
-        let getting = tokio::task::spawn_blocking(move || match found.give(&store, &key) {
-            Ok(values) => Ok(values),
-            Err(reason) => Err(Withheld::Failed { key, store, reason }),
+        let (store, key, namespace) = (store.to_owned(), key.to_owned(), asked.namespace.clone());
+        // It may be in a file, or in a cluster.
+        let getting = tokio::task::spawn_blocking(move || {
+            let given = found.give(&store, &key, namespace.as_deref());
+            given.map_err(|reason| Withheld::Failed { key, store, reason })
         });
         getting.await.unwrap_or(Err(Withheld::Stopping))
     }
@@ -115,11 +127,16 @@ impl Secrets {
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub(crate) async fn all(&self, store: &str) -> Result<BTreeMap<String, Values>, Withheld> {
+    pub(crate) async fn all(
+        &self,
+        store: &str,
+        asked: &Asked,
+    ) -> Result<BTreeMap<String, Values>, Withheld> {
         let found = self.store(store)?;
         let scopes = self.scopes.load_full();
-        let store = store.to_owned();
-        let getting = tokio::task::spawn_blocking(move || match found.give_all(&store) {
+        let (store, namespace) = (store.to_owned(), asked.namespace.clone());
+        let given = move |store: &str| found.give_all(store, namespace.as_deref());
+        let getting = tokio::task::spawn_blocking(move || match given(&store) {
             Ok(mut all) => {
                 all.retain(|key, _| scopes.allow(&store, key));
                 Ok(all)

@@ -35,12 +35,12 @@ const REPLACE_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 impl Core {
     /// Gives a call to a router by its mailbox, and waits for what becomes of it.
     pub(crate) async fn dispatch(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
-        let router = match Worker::here(self) {
+        let mailbox = match Worker::here(self) {
             Some(worker) => worker.router(),
             None => self.some_router().ok_or(CallError::Closed)?,
         };
         let (reply, answer) = oneshot::channel();
-        let sent = router.try_send(Dispatch { call, reply });
+        let sent = mailbox.try_send(Dispatch { call, reply });
         sent.map_err(|error| match error {
             SendError::Full(_) => CallError::Overloaded,
             SendError::Closed(_) => CallError::Closed,

@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use bindery_contract::{Cause, Chain};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Extensions, Method, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -136,7 +137,8 @@ async fn over_http(
     let extension = message
         .http_extension
         .ok_or("missing HTTP extension field")?;
-    let method = match extension.verb() {
+    let verb = extension.verb();
+    let method = match verb {
         Verb::None | Verb::Connect => return Err("invalid HTTP verb".into()),
         verb => Method::from_bytes(verb.as_str_name().as_bytes())?,
     };
@@ -158,12 +160,19 @@ async fn over_http(
             given.append(name, value);
         }
     }
-    *request.body_mut() = Full::new(message.data.unwrap_or_default().value.into());
+    let data = Bytes::from(message.data.unwrap_or_default().value);
+    let sent = data.len();
+    *request.body_mut() = Full::new(data);
+    let path = path.split('?').next().unwrap_or_default();
     let _turn = app.turn().await;
+    let mut asked = app.asked(verb.as_str_name(), path);
+    asked.sent = sent;
     let answer = client?.request(request).await;
-    answer
-        .map(AppAnswer::Http)
-        .map_err(|error| Chain(&error).to_string().into())
+    let answer = answer.map_err(|error| Chain(&error).to_string())?;
+    asked.status = answer.status();
+    // What comes without its length counts as nothing, as in the reference: the caller reads it.
+    asked.received = answer.body().size_hint().exact().unwrap_or_default();
+    Ok(AppAnswer::Http(answer))
 }
 
 async fn over_grpc(
@@ -173,8 +182,11 @@ async fn over_grpc(
 ) -> Result<AppAnswer, Cause> {
     let mut metadata = MetadataMap::from_headers(as_metadata(&headers));
     app.authorise(&mut metadata);
+    let mut calling = app.calling(&message);
     let request = Request::from_parts(metadata, Extensions::default(), message);
-    match client?.on_invoke(request).await {
+    let answer = client?.on_invoke(request).await;
+    calling.answered(&answer);
+    match answer {
         Ok(answer) => Ok(AppAnswer::Grpc(answer)),
         // What came from the connection, and not from the app, has a source.
         Err(status) if status.source().is_some() => Err(shown(&status).into()),

@@ -14,6 +14,7 @@ use super::answer;
 use super::dial::Dial;
 use super::remote::RemoteConfig;
 use crate::grpc::code_name;
+use crate::grpc::proto::common::v1::InvokeRequest;
 use crate::grpc::proto::runtime::v1::BindingEventRequest;
 use crate::grpc::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use crate::grpc::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
@@ -62,6 +63,15 @@ impl GrpcApp {
             client: AppCallbackHealthCheckClient::new(channel),
             config: Arc::clone(&self.config),
         })
+    }
+
+    /// A call of somebody's that begins now, and is counted when this is dropped: as given up,
+    /// unless it was answered.
+    pub(super) fn calling(&self, message: &InvokeRequest) -> Calling<'_> {
+        let sent = self.config.metrics.is_on().then(|| message.encoded_len());
+        let mut calling = Calling::new(&self.config, ON_INVOKE, sent.unwrap_or_default());
+        calling.code = Code::Cancelled;
+        calling
     }
 
     /// Puts the app's token where it looks for it.
@@ -127,10 +137,11 @@ impl GrpcProber {
 
 const LIST_INPUT_BINDINGS: &str = "/dapr.proto.runtime.v1.AppCallback/ListInputBindings";
 const ON_BINDING_EVENT: &str = "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent";
+const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
 const HEALTH_CHECK: &str = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
 
 /// A call that is counted when this is dropped, however it ended.
-struct Calling<'a> {
+pub(super) struct Calling<'a> {
     config: &'a RemoteConfig,
     method: &'static str,
     began: Option<Instant>,
@@ -152,13 +163,13 @@ impl<'a> Calling<'a> {
         }
     }
 
-    fn answered<T: Message>(&mut self, answer: &Result<Response<T>, Status>) {
+    pub(super) fn answered<T: Message>(&mut self, answer: &Result<Response<T>, Status>) {
         match answer {
             Ok(answer) => {
                 self.code = Code::Ok;
                 self.received = answer.get_ref().encoded_len();
             }
-            Err(status) => self.code = status.code(),
+            Err(status) => self.code = code_of(status),
         }
     }
 }
@@ -271,9 +282,38 @@ fn add_trace(headers: &mut MetadataMap, event: &Event, begins_traces: bool) {
     }
 }
 
+/// The code of a failure, as the reference has it: a connection that is lost means that the app is
+/// not there, and the library here does not say so.
+fn code_of(status: &Status) -> Code {
+    let is_lost = match (status.source(), status.code()) {
+        // Said by the app.
+        (None, _) => false,
+        (Some(_), Code::Unknown) => true,
+        (Some(source), Code::Cancelled) => was_not_sent(source),
+        (Some(_), _) => false,
+    };
+    if is_lost {
+        Code::Unavailable
+    } else {
+        status.code()
+    }
+}
+
+/// Whether the connection was gone before the call could be written to it.
+fn was_not_sent(source: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(source);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_canceled() || error.is_closed();
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// A failure as the reference writes it, and what it came from.
 pub(super) fn shown(status: &Status) -> String {
-    let code = code_name(status.code());
+    let code = code_name(code_of(status));
     let text = match status.source() {
         Some(source) => Chain(source).to_string(),
         None => status.message().to_owned(),

@@ -109,7 +109,7 @@ impl HttpApp {
     }
 
     /// A request that begins now, and is counted when this is dropped.
-    fn asked<'a>(&'a self, method: &'a str, path: &'a str) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, method: &'a str, path: &'a str) -> Asked<'a> {
         Asked {
             config: &self.config,
             method,
@@ -230,14 +230,14 @@ impl HttpProber {
 const NO_ANSWER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// A request that is counted when this is dropped, however it ended.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     config: &'a RemoteConfig,
     method: &'a str,
     path: &'a str,
     began: Option<Instant>,
-    status: StatusCode,
-    sent: usize,
-    received: usize,
+    pub(super) status: StatusCode,
+    pub(super) sent: usize,
+    pub(super) received: u64,
 }
 
 impl Drop for Asked<'_> {
@@ -251,7 +251,7 @@ impl Drop for Asked<'_> {
             path: self.path,
             status: self.status.as_str(),
             took: now.saturating_duration_since(began),
-            received: self.received as u64,
+            received: self.received,
             sent: self.sent as u64,
         });
     }
@@ -323,7 +323,7 @@ impl HttpConnection {
             .await
             .map_err(unreachable)?
             .to_bytes();
-        asked.received = body.len();
+        asked.received = body.len() as u64;
         answer::judge(status.as_u16(), body)
     }
 }

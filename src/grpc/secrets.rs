@@ -1,16 +1,19 @@
 //! `GetSecret` and `GetBulkSecret`.
 
+use std::collections::HashMap;
+
 use tonic::{Code, Response, Status};
 
 use super::proto::runtime::v1 as proto;
 use super::status;
-use crate::secrets::{Secrets, Values, Withheld};
+use crate::secrets::{Asked, Secrets, Values, Withheld};
 
 pub(super) async fn one(
     secrets: &Secrets,
     asked: &proto::GetSecretRequest,
 ) -> Result<Response<proto::GetSecretResponse>, Status> {
-    match secrets.get(&asked.store_name, &asked.key).await {
+    let more = said(&asked.metadata);
+    match secrets.get(&asked.store_name, &asked.key, &more).await {
         Ok(values) => Ok(Response::new(proto::GetSecretResponse {
             data: plain(&values),
         })),
@@ -22,7 +25,7 @@ pub(super) async fn all(
     secrets: &Secrets,
     asked: &proto::GetBulkSecretRequest,
 ) -> Result<Response<proto::GetBulkSecretResponse>, Status> {
-    let all = secrets.all(&asked.store_name).await;
+    let all = secrets.all(&asked.store_name, &said(&asked.metadata)).await;
     let all = all.map_err(|withheld| refusal(&withheld))?;
     let data = all.into_iter().map(|(name, values)| {
         let secrets = plain(&values);
@@ -33,7 +36,13 @@ pub(super) async fn all(
     }))
 }
 
-fn plain(values: &Values) -> std::collections::HashMap<String, String> {
+fn said(metadata: &HashMap<String, String>) -> Asked {
+    Asked {
+        namespace: metadata.get("namespace").cloned(),
+    }
+}
+
+fn plain(values: &Values) -> HashMap<String, String> {
     let values = values.iter();
     values
         .map(|(key, value)| (key.clone(), value.expose().to_owned()))

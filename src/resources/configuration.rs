@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::Finding;
+use super::members;
 use super::scopes::SecretScopes;
 use super::telemetry::{ApiLogging, LoggingSpec, MetricsSpec, TracingSpec};
 use super::values::Env;
@@ -55,18 +56,6 @@ struct Rule {
     protocol: String,
 }
 
-/// Members of `spec` that this version reads.
-const READ: &[&str] = &[
-    "features",
-    "components",
-    "api",
-    "secrets",
-    "metric",
-    "metrics",
-    "tracing",
-    "logging",
-];
-
 impl Configuration {
     /// Reads the files. Returns what in them has no effect too.
     ///
@@ -99,13 +88,16 @@ impl Configuration {
                 let at = node.entry("secrets").map_or(node.at, |(key, _)| key.at);
                 return Err(fail(&mistake).at(at));
             }
-            for key in part.as_object().into_iter().flat_map(Map::keys) {
-                if !READ.contains(&key.as_str()) {
+            let members = part.as_object().into_iter().flatten();
+            let mut idle: Vec<Finding> = members
+                .filter_map(|(key, value)| {
+                    let (problem, hint) = members::without_effect(key, value)?;
                     let at = node.entry(key).map_or(node.at, |(key, _)| key.at);
-                    let problem = format!("spec.{key} has no effect in this version");
-                    odd.push(Finding::in_file(&file, problem).at(at));
-                }
-            }
+                    Some(Finding::in_file(&file, problem).at(at).hint(hint))
+                })
+                .collect();
+            idle.sort_by_key(|finding| finding.at);
+            odd.append(&mut idle);
             new_name_of_metrics(&mut part);
             lay_over(&mut spec, part);
         }
@@ -312,9 +304,37 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_told_with_its_place() {
-        let (_, odd) = load(&["spec:\n  httpPipeline: {handlers: []}\n"], &env(&[])).unwrap();
-        assert_eq!(odd[0].at.unwrap().to_string(), "2:3");
-        assert!(odd[0].problem.contains("spec.httpPipeline"));
+        let text = "spec:\n  httpPipeline:\n    handlers:\n    - {name: auth, type: \
+                    middleware.http.bearer}\n    - {name: slow, type: middleware.http.ratelimit}\n  \
+                    appHttpPipeline: {handlers: []}\n  mtls: {enabled: true}\n  metric: {}\n  \
+                    Tracing: {samplingRate: 1}\n  mine: 1\n  workflow: null\n";
+        let (_, odd) = load(&[text], &env(&[])).unwrap();
+        let told: Vec<(String, &str)> = odd
+            .iter()
+            .map(|one| (one.at.unwrap().to_string(), &*one.problem))
+            .collect();
+        let pipeline = "spec.httpPipeline has no effect: there is no middleware here, and requests \
+                        reach the API without auth (middleware.http.bearer), slow \
+                        (middleware.http.ratelimit)";
+        assert_eq!(
+            told,
+            [
+                ("2:3".to_owned(), pipeline),
+                ("7:3".to_owned(), "spec.mtls has no effect"),
+                (
+                    "9:3".to_owned(),
+                    "spec.Tracing has no effect: there is no such member"
+                ),
+                (
+                    "10:3".to_owned(),
+                    "spec.mine has no effect: there is no such member"
+                ),
+            ]
+        );
+        let hints: Vec<&str> = odd.iter().filter_map(|one| one.hint.as_deref()).collect();
+        assert!(hints[0].contains("DAPR_API_TOKEN") && hints[1].contains("TLS"));
+        assert_eq!(hints[2], "did you mean \"tracing\"?");
+        assert!(hints[3].starts_with("there are features, "));
     }
 
     #[test]

@@ -208,10 +208,7 @@ mod tests {
             name: (*name).into(),
             text: text.as_bytes().to_owned(),
         });
-        let surroundings = Surroundings {
-            app_id: "app".into(),
-            env: Env::Fixed(Arc::default()),
-        };
+        let surroundings = Surroundings::new("app", Env::Fixed(Arc::default()));
         let catalogue = Catalogue::default();
         inspect(places.collect(), &catalogue, &surroundings, Scope::App).unwrap()
     }

@@ -15,7 +15,7 @@ use super::secrets::{SecretStore, SecretStores};
 use super::sources::File;
 use super::values::{ManifestSettings, Surroundings};
 use super::yaml;
-use super::{Inspection, Listed, Version, keys, resiliency};
+use super::{Inspection, Listed, Version, keys, kubernetes, resiliency};
 use crate::catalogue::{Catalogue, Lookup};
 
 /// Which documents count.
@@ -200,7 +200,11 @@ impl Loader<'_> {
                 .starts_with("secretstores.")
         };
         let (stores, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_store);
-        let mut opened = SecretStores::default();
+        let Surroundings {
+            env, cluster_store, ..
+        } = self.surroundings;
+        let mut opened = SecretStores::built_in(env, *cluster_store);
+        self.list_built_in(&opened, &stores);
         for manifest in stores {
             let so_far = Arc::new(std::mem::take(&mut opened));
             let store = self.secret_store(&manifest, &so_far);
@@ -231,6 +235,20 @@ impl Loader<'_> {
         }
         for manifest in &others {
             self.check_dead_letter(manifest, &others);
+        }
+    }
+
+    /// The metadata of a sidecar lists the store that is there without a component, unless there
+    /// is one of its name.
+    fn list_built_in(&mut self, stores: &SecretStores, manifests: &[Manifest]) {
+        let is_there = !stores.is_empty() && self.configuration.is_some();
+        if is_there && !manifests.iter().any(|one| one.name == kubernetes::BUILT_IN) {
+            self.inspection.resources.listed.push(Listed {
+                name: kubernetes::BUILT_IN.into(),
+                type_name: kubernetes::TYPE.into(),
+                version: "v1".into(),
+                capabilities: vec![SEVERAL_VALUES],
+            });
         }
     }
 
@@ -434,9 +452,12 @@ fn sides(registration: &Registration) -> &'static str {
     }
 }
 
+/// What a store can do whose secrets may have several values.
+const SEVERAL_VALUES: &str = "MULTIPLE_KEY_VALUES_PER_SECRET";
+
 fn listed(manifest: &Manifest, store: &SecretStore) -> Listed {
     let capabilities = if store.is_multi_valued() {
-        vec!["MULTIPLE_KEY_VALUES_PER_SECRET"]
+        vec![SEVERAL_VALUES]
     } else {
         Vec::new()
     };
@@ -462,8 +483,8 @@ fn unsupported(manifest: &Manifest) -> Finding {
     Finding::in_file(&manifest.file, problem)
         .at(manifest.type_at)
         .hint(
-            "Bindery serves bindings, and the secret stores secretstores.local.env and \
-             secretstores.local.file",
+            "Bindery serves bindings, and the secret stores secretstores.local.env, \
+             secretstores.local.file and secretstores.kubernetes",
         )
 }
 

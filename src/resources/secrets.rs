@@ -1,4 +1,4 @@
-//! The secret stores of self-hosted use (runtime §5): the environment, and a JSON file.
+//! The secret stores (runtime §5): the environment, a JSON file, and a Kubernetes cluster.
 //!
 //! A secret is read from its source each time it is asked for, so that a password that was
 //! changed is found by the next attempt to connect.
@@ -10,12 +10,15 @@ use std::sync::Arc;
 use bindery_contract::settings::{Properties, Secret};
 use serde_json::Value;
 
+use super::kubernetes::{self, Kubernetes, KubernetesError};
 use super::values::{Env, is_forbidden};
 
 /// All secret stores by component name.
 #[derive(Default)]
 pub struct SecretStores {
     stores: HashMap<String, Arc<SecretStore>>,
+    /// The store that is meant where none is named.
+    unnamed: Option<&'static str>,
 }
 
 /// One secret store.
@@ -36,6 +39,8 @@ pub enum SecretStore {
         /// Whether a top-level object is one secret with several values.
         multi_valued: bool,
     },
+    /// `secretstores.kubernetes`.
+    Kubernetes(Kubernetes),
     /// A type that this build does not have.
     Unsupported {
         /// `spec.type`.
@@ -71,6 +76,9 @@ pub enum SecretError {
     /// The store works and does not have it.
     #[error("secret {0} not found")]
     NotFound(String),
+    /// The cluster does not give it.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// The secret is there and has no such field.
     #[error("secret {secret} has no key {key:?}")]
     NoKey {
@@ -94,15 +102,18 @@ impl SecretError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoStore => {
-                "add auth.secretStore to the component, with the name of a secret store component"
+                "add auth.secretStore to the component, with the name of a secret store component; \
+                 without it, only a pod asks its cluster"
             }
             Self::UnknownStore { .. } => {
-                "auth.secretStore is the name of a component of the type secretstores.local.env \
-                 or secretstores.local.file"
+                "auth.secretStore is the name of a component of the type secretstores.local.env, \
+                 secretstores.local.file or secretstores.kubernetes"
             }
             Self::UnsupportedStore { .. } => {
-                "there are secretstores.local.env and secretstores.local.file"
+                "there are secretstores.local.env, secretstores.local.file and \
+                 secretstores.kubernetes"
             }
+            Self::Kubernetes(error) => error.hint(),
             Self::Forbidden(_) => "choose a variable whose name does not begin with DAPR_",
             Self::NotFound(_) => "a missing secret is never an empty value: put it into the store",
             Self::NoKey { .. } => "key names a field of the secret; without key its name counts",
@@ -119,6 +130,21 @@ fn list(names: &[String]) -> String {
 }
 
 impl SecretStores {
+    /// Those that are there without a component: in a pod, its cluster's (as the reference has
+    /// it), unless `--disable-builtin-k8s-secret-store` says otherwise. In a pod it is also the one
+    /// that components mean when they name none.
+    pub fn built_in(env: &Env, with_cluster: bool) -> Self {
+        let mut stores = Self::default();
+        if kubernetes::is_here(env) {
+            stores.unnamed = Some(kubernetes::BUILT_IN);
+            if with_cluster {
+                let store = SecretStore::Kubernetes(Kubernetes::of_pod(env));
+                stores.insert(kubernetes::BUILT_IN, store);
+            }
+        }
+        stores
+    }
+
     /// Adds a store.
     pub fn insert(&mut self, name: impl Into<String>, store: SecretStore) {
         self.stores.insert(name.into(), Arc::new(store));
@@ -139,15 +165,23 @@ impl SecretStores {
         let mut stores = older.stores.clone();
         let newer = self.stores.iter();
         stores.extend(newer.map(|(name, store)| (name.clone(), Arc::clone(store))));
-        Self { stores }
+        Self {
+            stores,
+            unnamed: self.unnamed,
+        }
     }
 
-    /// One value of one secret.
+    /// The values of one secret, for a component in this namespace. May block.
     ///
     /// # Errors
-    /// When it cannot be had; there is no such thing as an empty value for a missing secret.
-    pub fn get(&self, store: Option<&str>, secret: &str, key: &str) -> Result<String, SecretError> {
-        let name = store.ok_or(SecretError::NoStore)?;
+    /// When they cannot be had; there is no such thing as an empty value for a missing secret.
+    pub fn get(
+        &self,
+        store: Option<&str>,
+        secret: &str,
+        namespace: Option<&str>,
+    ) -> Result<BTreeMap<String, Secret>, SecretError> {
+        let name = store.or(self.unnamed).ok_or(SecretError::NoStore)?;
         let found = self.stores.get(name).ok_or_else(|| {
             let mut known: Vec<_> = self.stores.keys().cloned().collect();
             known.sort_unstable();
@@ -157,12 +191,7 @@ impl SecretStores {
             }
         })?;
         found.check(name)?;
-        let values = found.secret(secret)?;
-        let value = values.get(key).ok_or_else(|| SecretError::NoKey {
-            secret: secret.to_owned(),
-            key: key.to_owned(),
-        })?;
-        Ok(value.expose().to_owned())
+        found.secret(secret, namespace)
     }
 }
 
@@ -170,7 +199,7 @@ impl SecretStore {
     /// A store from its type and its settings; `None` if the type is not one of a secret store.
     ///
     /// # Errors
-    /// The setting that is missing, or a file that cannot be read.
+    /// The setting that is missing, or a file that cannot be read. A cluster is not asked.
     pub fn open(
         type_name: &str,
         settings: &Properties,
@@ -198,6 +227,7 @@ impl SecretStore {
                 multi_valued: setting("multiValued")
                     .is_some_and(bindery_contract::settings::truthy),
             },
+            kubernetes::TYPE => Self::Kubernetes(Kubernetes::open(settings, env)?),
             lower if lower.starts_with("secretstores.") => Self::Unsupported {
                 type_name: type_name.to_owned(),
             },
@@ -211,23 +241,26 @@ impl SecretStore {
 
     /// Whether a secret of it may have several values; metadata tells (runtime §6.1).
     pub fn is_multi_valued(&self) -> bool {
-        matches!(
-            self,
-            Self::File {
-                multi_valued: true,
-                ..
-            }
-        )
+        match self {
+            Self::File { multi_valued, .. } => *multi_valued,
+            Self::Kubernetes(_) => true,
+            Self::Env { .. } | Self::Unsupported { .. } => false,
+        }
     }
 
     /// What callers of the API get for a secret: a variable that is not set, or that they must not
-    /// see, is an empty text (runtime §5).
+    /// see, is an empty text (runtime §5). A namespace concerns a cluster only. May block.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub fn give(&self, store: &str, name: &str) -> Result<BTreeMap<String, Secret>, SecretError> {
+    pub fn give(
+        &self,
+        store: &str,
+        name: &str,
+        namespace: Option<&str>,
+    ) -> Result<BTreeMap<String, Secret>, SecretError> {
         self.check(store)?;
-        match self.secret(name) {
+        match self.secret(name, namespace) {
             Err(SecretError::NotFound(_) | SecretError::Forbidden(_)) if self.is_env() => {
                 Ok(BTreeMap::from([(name.to_owned(), Secret::new(""))]))
             }
@@ -235,13 +268,14 @@ impl SecretStore {
         }
     }
 
-    /// All that callers of the API may get, by name.
+    /// All that callers of the API may get, by name. May block.
     ///
     /// # Errors
     /// When it cannot be had.
     pub fn give_all(
         &self,
         store: &str,
+        namespace: Option<&str>,
     ) -> Result<BTreeMap<String, BTreeMap<String, Secret>>, SecretError> {
         self.check(store)?;
         match self {
@@ -263,6 +297,7 @@ impl SecretStore {
                 let all = secrets(&self.read_file()?, separator, *multi_valued);
                 Ok(all.into_iter().collect())
             }
+            Self::Kubernetes(kubernetes) => Ok(kubernetes.all(namespace)?),
             Self::Unsupported { .. } => Ok(BTreeMap::new()),
         }
     }
@@ -274,7 +309,7 @@ impl SecretStore {
                 name: name.to_owned(),
                 type_name: type_name.clone(),
             }),
-            Self::Env { .. } | Self::File { .. } => Ok(()),
+            Self::Env { .. } | Self::File { .. } | Self::Kubernetes(_) => Ok(()),
         }
     }
 
@@ -283,7 +318,11 @@ impl SecretStore {
     }
 
     /// All values of one secret.
-    fn secret(&self, name: &str) -> Result<BTreeMap<String, Secret>, SecretError> {
+    fn secret(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+    ) -> Result<BTreeMap<String, Secret>, SecretError> {
         match self {
             Self::Env { prefix, env } => {
                 let variable = format!("{prefix}{name}");
@@ -303,6 +342,9 @@ impl SecretStore {
                     .remove(name)
                     .ok_or_else(|| SecretError::NotFound(name.to_owned()))
             }
+            Self::Kubernetes(kubernetes) => kubernetes
+                .secret(name, namespace)?
+                .ok_or_else(|| SecretError::NotFound(name.to_owned())),
             Self::Unsupported { .. } => Ok(BTreeMap::new()),
         }
     }

@@ -197,10 +197,7 @@ mod tests {
             folders: vec![folder.path().to_owned()],
             code: Vec::new(),
             catalogue: Catalogue::default(),
-            surroundings: Surroundings {
-                app_id: "app".into(),
-                env: Env::Fixed(Arc::default()),
-            },
+            surroundings: Surroundings::new("app", Env::Fixed(Arc::default())),
         };
         let configuration = Configuration::default();
         let lines = Lines::default();

@@ -1,18 +1,19 @@
 //! Where the value of a setting comes from in the end: environment, secret, templates
 //! (runtime §3.2, §5, M2).
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bindery_actors::SettingsSource;
 use bindery_contract::request::unquote;
-use bindery_contract::settings::Properties;
+use bindery_contract::settings::{Properties, Secret};
 use bindery_contract::{BoxFuture, Cause};
 
 use super::error::Finding;
 use super::manifest::{Item, ItemSource, Manifest};
-use super::secrets::SecretStores;
+use super::secrets::{SecretError, SecretStores};
 
 /// What the sidecar knows of its surroundings.
 #[derive(Clone)]
@@ -21,6 +22,19 @@ pub struct Surroundings {
     pub app_id: String,
     /// The environment.
     pub env: Env,
+    /// Whether a pod has its cluster's secret store without a component.
+    pub cluster_store: bool,
+}
+
+impl Surroundings {
+    /// Those of an app.
+    pub fn new(app_id: impl Into<String>, env: Env) -> Self {
+        Self {
+            app_id: app_id.into(),
+            env,
+            cluster_store: true,
+        }
+    }
 }
 
 /// The environment variables: the process's own, or a test's.
@@ -95,7 +109,12 @@ impl Unresolved {
     }
 }
 
+/// The secrets of one component that were fetched: each is fetched once (runtime §5).
+#[derive(Default)]
+struct Fetched<'a>(HashMap<&'a str, BTreeMap<String, Secret>>);
+
 /// Gives the settings of one manifest, resolved anew each time.
+#[derive(Clone)]
 pub struct ManifestSettings {
     manifest: Arc<Manifest>,
     stores: Arc<SecretStores>,
@@ -116,15 +135,16 @@ impl ManifestSettings {
         }
     }
 
-    /// Resolves all of them.
+    /// Resolves all of them. May block, where a secret store does.
     ///
     /// # Errors
     /// The first that cannot be resolved: never an empty value in its place.
     pub fn properties(&self) -> Result<Properties, Finding> {
         let mut properties = Properties::new();
+        let mut fetched = Fetched::default();
         for item in &self.manifest.items {
             let value = self
-                .value(item)
+                .value(item, &mut fetched)
                 .and_then(|value| self.expand(&item.name, value))
                 .map_err(|error| self.finding(item, &error))?;
             match item.source {
@@ -136,7 +156,8 @@ impl ManifestSettings {
     }
 
     /// A number that stands for what the manifest comes to: it changes with everything that a
-    /// running component depends on, secrets included, and with nothing else (runtime §3.5).
+    /// running component depends on, secrets included, and with nothing else (runtime §3.5). May
+    /// block, where a secret store does.
     ///
     /// # Errors
     /// The first value that cannot be resolved.
@@ -147,10 +168,11 @@ impl ManifestSettings {
         (&manifest.secret_store, &manifest.scopes).hash(&mut hasher);
         (manifest.ignore_errors, manifest.init_timeout).hash(&mut hasher);
         format!("{:?}", manifest.delivery).hash(&mut hasher);
+        let mut fetched = Fetched::default();
         for item in &manifest.items {
             // Before templates are filled in: each {uuid} is another one every time.
             let value = self
-                .value(item)
+                .value(item, &mut fetched)
                 .map_err(|error| self.finding(item, &error))?;
             (&item.name, value).hash(&mut hasher);
         }
@@ -165,18 +187,46 @@ impl ManifestSettings {
             .hint(error.hint)
     }
 
-    fn value(&self, item: &Item) -> Result<String, Unresolved> {
+    fn value<'a>(
+        &'a self,
+        item: &'a Item,
+        fetched: &mut Fetched<'a>,
+    ) -> Result<String, Unresolved> {
         match &item.source {
             ItemSource::Value(value) => Ok(value.clone()),
             ItemSource::Env(name) => self.env_value(name).map(unquoted),
-            ItemSource::Secret { name, key } => {
-                let store = self.manifest.secret_store.as_deref();
-                self.stores
-                    .get(store, name, key)
-                    .map(unquoted)
-                    .map_err(|error| Unresolved::new(&error, error.hint()))
-            }
+            ItemSource::Secret { name, key } => self
+                .secret(name, key, fetched)
+                .map(unquoted)
+                .map_err(|error| Unresolved::new(&error, error.hint())),
         }
+    }
+
+    fn secret<'a>(
+        &'a self,
+        name: &'a str,
+        key: &str,
+        fetched: &mut Fetched<'a>,
+    ) -> Result<String, SecretError> {
+        let values = match fetched.0.entry(name) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let store = self.manifest.secret_store.as_deref();
+                let namespace = self.manifest.namespace.as_deref();
+                entry.insert(self.stores.get(store, name, namespace)?)
+            }
+        };
+        let value = values.get(key).ok_or_else(|| SecretError::NoKey {
+            secret: name.to_owned(),
+            key: key.to_owned(),
+        })?;
+        Ok(value.expose().to_owned())
+    }
+
+    /// Whether a secret store has to be asked, which may block.
+    fn has_secrets(&self) -> bool {
+        let mut sources = self.manifest.items.iter().map(|item| &item.source);
+        sources.any(|source| matches!(source, ItemSource::Secret { .. }))
     }
 
     fn env_value(&self, name: &str) -> Result<String, Unresolved> {
@@ -235,6 +285,13 @@ fn unquoted(value: String) -> String {
 
 impl SettingsSource for ManifestSettings {
     fn resolve(&self) -> BoxFuture<'_, Result<Properties, Cause>> {
-        Box::pin(async { self.properties().map_err(Cause::from) })
+        Box::pin(async {
+            if !self.has_secrets() {
+                return self.properties().map_err(Cause::from);
+            }
+            let settings = self.clone();
+            let resolving = tokio::task::spawn_blocking(move || settings.properties());
+            resolving.await?.map_err(Cause::from)
+        })
     }
 }

@@ -45,6 +45,9 @@ pub struct Config {
     pub reconcile: Duration,
     /// Where environment variables come from.
     pub env: Env,
+    /// Whether a pod has its cluster's secret store without a component;
+    /// `--disable-builtin-k8s-secret-store`. Default `true`.
+    pub cluster_store: bool,
 }
 
 impl Config {
@@ -65,6 +68,7 @@ impl Config {
             hot_reload: true,
             reconcile: Duration::from_secs(60),
             env: Env::Process,
+            cluster_store: true,
         }
     }
 

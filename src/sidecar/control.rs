@@ -381,6 +381,7 @@ fn sources(config: &Config, catalogue: Catalogue, code: Vec<Manifest>) -> Source
         surroundings: Surroundings {
             app_id: config.app_id.clone(),
             env: config.env.clone(),
+            cluster_store: config.cluster_store,
         },
     }
 }

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{binary, resources};
+use crate::support::{POD, binary, resources};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/check")
@@ -18,6 +18,7 @@ fn check(arguments: &[&str]) -> Output {
     Command::new(binary())
         .arg("check")
         .args(arguments)
+        .env_remove(POD)
         .current_dir(folder())
         .output()
         .unwrap()

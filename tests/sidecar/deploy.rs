@@ -139,6 +139,19 @@ fn probes_ask_where_the_kubelet_is_answered_and_the_first_does_not_wait_for_the_
     }
 }
 
+#[test]
+fn the_pod_may_read_the_secrets_of_the_role() {
+    let (role, binding) = (kubernetes("Role"), kubernetes("RoleBinding"));
+    let allowed = &role["rules"][0];
+    assert_eq!(words(&allowed["resources"]), ["secrets"]);
+    assert_eq!(words(&allowed["verbs"]), ["get"]);
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    let pod = &kubernetes("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(binding["subjects"][0]["name"], pod["serviceAccountName"]);
+    let account = kubernetes("ServiceAccount");
+    assert_eq!(account["metadata"]["name"], pod["serviceAccountName"]);
+}
+
 /// Words that look like the name of a metric.
 fn metrics(text: &str) -> BTreeSet<&str> {
     let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';

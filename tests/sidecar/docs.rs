@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{binary, free_port, request, signal, wait_for};
+use crate::support::{POD, binary, free_port, request, signal, wait_for};
 
 struct Block {
     language: String,
@@ -87,6 +87,7 @@ impl Reader {
         command
             .args(["-e", "-o", "pipefail", "-c", &script])
             .env("PATH", format!("{}:{path}", bin.display()))
+            .env_remove(POD)
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command

@@ -443,6 +443,21 @@ async fn tools_find_out_what_is_served() {
 }
 
 #[tokio::test]
+async fn the_port_for_other_sidecars_is_open_without_a_flag_on_this_machine() {
+    for flags in [&[][..], &["--dapr-internal-grpc-port", "0"]] {
+        let (bindery, _folder) = with_web("http://127.0.0.1:1", flags, &[]);
+        let log = bindery.log();
+        let after = log.split("Internal gRPC server is running on port ").nth(1);
+        let (port, rest) = after.and_then(|after| after.split_once(": ")).unwrap();
+        assert!(rest.starts_with(&format!("127.0.0.1:{port}")), "{rest}");
+        let port = port.parse().unwrap();
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel(port));
+        let answer = health.check(tonic_health::pb::HealthCheckRequest::default());
+        assert_eq!(answer.await.unwrap().get_ref().status, 1);
+    }
+}
+
+#[tokio::test]
 async fn shutdown_is_answered_and_then_done() {
     for (force, code) in [(None, 0), (Some("True"), 1)] {
         let (mut bindery, _folder) = with_web("http://127.0.0.1:1", &[], &[]);

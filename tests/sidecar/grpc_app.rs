@@ -11,7 +11,7 @@ use bindery::grpc::proto::runtime::v1::binding_event_response::BindingEventConcu
 use bindery::grpc::proto::runtime::v1::{
     BindingEventRequest, BindingEventResponse, ListInputBindingsResponse,
 };
-use bindery_testkit::certs::Authority;
+use bindery_testkit::certs::{Authority, Signed};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -24,7 +24,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use crate::support::{Running, free_port, resources, wait_for};
+use crate::support::{Running, free_port, request, resources, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -36,7 +36,11 @@ pub(crate) struct Listening {
 
 /// TLS that offers one protocol, with a certificate that nobody knows.
 fn tls(protocol: &str) -> TlsAcceptor {
-    let signed = Authority::new().sign("localhost");
+    tls_as(&Authority::new().sign("localhost"), protocol)
+}
+
+/// TLS that offers one protocol, with this certificate.
+pub(crate) fn tls_as(signed: &Signed, protocol: &str) -> TlsAcceptor {
     let certificate = PemObject::from_pem_slice(signed.certificate.as_bytes()).unwrap();
     let key = PemObject::from_pem_slice(signed.key.as_bytes()).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -367,6 +371,54 @@ fn an_app_under_tls_is_not_asked_who_it_is() {
     let bindery = sidecar(folder.path(), &["tick"], "grpcs", port, &[]);
     wait_for("an event", SOON, || app.count() > 0);
     bindery.wait_until_ready();
+}
+
+#[test]
+fn an_app_that_goes_in_the_middle_of_a_call_is_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, metrics) = (free_port(), free_port());
+    let app = AppCallbackServer::new(App::taking());
+    let _listening = listen(port, None, move |stream| {
+        let app = TowerToHyperService::new(app.clone());
+        let cut = Arc::new(tokio::sync::Notify::new());
+        let goes = Arc::clone(&cut);
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let (app, goes) = (app.clone(), Arc::clone(&goes));
+            async move {
+                if request.uri().path().ends_with("/ListInputBindings") {
+                    return app.call(request).await;
+                }
+                goes.notify_one();
+                std::future::pending().await
+            }
+        });
+        async move {
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::select! {
+                _ = server.serve_connection(stream, service) => {}
+                () = cut.notified() => {}
+            }
+        }
+    });
+    let every = [("schedule", "@every 100ms")];
+    let components = resources(folder.path(), &[("tick", "bindings.cron", &every)]);
+    let flags = format!("--app-protocol grpc --app-port {port} --metrics-port {metrics}");
+    let flags: Vec<&str> = flags.split(' ').collect();
+    let bindery = Running::sidecar(&components, &flags);
+    bindery.wait_until_ready();
+    let answer = bindery.get("/v1.0/invoke/test/method/x");
+    let says = "error invoking app: rpc error: code = Unavailable desc = ";
+    assert!(answer.text().contains(says), "{}", answer.text());
+    for method in ["OnInvoke", "OnBindingEvent"] {
+        let line = format!(
+            "dapr_grpc_io_client_completed_rpcs{{app_id=\"test\",grpc_client_method=\"/dapr.proto.\
+             runtime.v1.AppCallback/{method}\",grpc_client_status=\"Unavailable\"}}"
+        );
+        wait_for(&line, SOON, || {
+            let answer = request(metrics, "GET", "/metrics", &[], b"");
+            answer.is_ok_and(|answer| answer.text().contains(&line))
+        });
+    }
 }
 
 #[test]

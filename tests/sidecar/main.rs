@@ -14,6 +14,7 @@ mod health;
 mod http_api;
 mod install;
 mod invocation;
+mod kubernetes;
 mod metrics;
 mod operate;
 mod pluggable;

@@ -100,6 +100,10 @@ fn calls_events_and_requests_over_http_are_counted_by_the_references_names() {
     assert_eq!(it.bindery.invoke("files", CREATE).status, 200);
     assert_eq!(it.bindery.invoke("none", CREATE).status, 500);
     it.bindery.get("/v1.0/metadata");
+    let called = it
+        .bindery
+        .post("/v1.0/invoke/test/method/orders/7?x=1", "hello");
+    assert_eq!(called.text(), "yes");
     let call = |success| {
         format!(
             r#"app_id="test",component="files",namespace="shop",operation="create",success="{success}""#
@@ -114,7 +118,11 @@ fn calls_events_and_requests_over_http_are_counted_by_the_references_names() {
     };
     let (taken, refused) = (event("tick", true), event("tock", false));
     let to_app = r#"app_id="test",method="POST",path="/tick",status="200""#;
+    let called = r#"app_id="test",method="POST",path="/orders/7",status="#;
     it.wait_for(&[
+        &format!("dapr_http_client_completed_count{{{called}\"200\"}} 1"),
+        &format!("dapr_http_client_roundtrip_latency_count{{{called}\"200\"}} 1"),
+        &format!("dapr_http_client_sent_bytes_sum{{{called}\"\"}} 5"),
         &format!("dapr_component_output_binding_count{{{good}}} 1"),
         &format!("dapr_component_output_binding_latencies_bucket{{{good},le=\"1000\"}} 1"),
         &format!("dapr_component_output_binding_latencies_count{{{good}}} 1"),
@@ -130,7 +138,7 @@ fn calls_events_and_requests_over_http_are_counted_by_the_references_names() {
         r#"dapr_http_server_request_count{app_id="test",method="GET",path="/v1.0/metadata",status="200"} 1"#,
         r#"dapr_http_server_request_count{app_id="test",method="GET",path="/v1.0/healthz",status="204"} "#,
         r#"dapr_http_server_request_bytes_bucket{app_id="test",le="1024"} "#,
-        r#"dapr_http_server_request_bytes_sum{app_id="test"} 122"#,
+        r#"dapr_http_server_request_bytes_sum{app_id="test"} 127"#,
         r#"dapr_http_server_response_bytes_bucket{app_id="test",le="4294967296"} "#,
         &format!("dapr_http_client_completed_count{{{to_app}}} "),
         &format!("dapr_http_client_roundtrip_latency_count{{{to_app}}} "),
@@ -205,6 +213,7 @@ fn calls_over_grpc_in_both_directions_are_counted() {
     let api = r#"app_id="test",grpc_server_method="/dapr.proto.runtime.v1.Dapr/InvokeBinding""#;
     let event = "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent";
     let list = "/dapr.proto.runtime.v1.AppCallback/ListInputBindings";
+    let invoke = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
     it.wait_for(&[
         &format!("dapr_grpc_io_server_completed_rpcs{{{api},grpc_server_status=\"Internal\"}} 1"),
         &format!("dapr_grpc_io_server_server_latency_count{{{api},grpc_server_status=\"Internal\"}} 1"),
@@ -217,7 +226,12 @@ fn calls_over_grpc_in_both_directions_are_counted() {
     ]);
     drop(it);
     let it = Watched::start(&components, &flags[..4]);
+    it.bindery.wait_until_ready();
+    let called = it.bindery.post("/v1.0/invoke/test/method/orders", "hello");
+    assert_eq!(called.status, 501, "this app takes no calls");
     it.wait_for(&[
+        &format!(r#"dapr_grpc_io_client_completed_rpcs{{app_id="test",grpc_client_method="{invoke}",grpc_client_status="Unimplemented"}} 1"#),
+        &format!(r#"dapr_grpc_io_client_sent_bytes_per_rpc_count{{app_id="test",grpc_client_method="{invoke}"}} 1"#),
         &format!(r#"dapr_grpc_io_client_completed_rpcs{{app_id="test",grpc_client_method="{event}",grpc_client_status="OK"}} "#),
         &format!(r#"dapr_grpc_io_client_completed_rpcs{{app_id="test",grpc_client_method="{list}",grpc_client_status="OK"}} 1"#),
         &format!(r#"dapr_grpc_io_client_roundtrip_latency_count{{app_id="test",grpc_client_method="{event}",grpc_client_status="OK"}} "#),

@@ -37,6 +37,8 @@ fn nothing_waits_for_a_component_that_does_not_answer() {
     let case = Case::new();
     drop(UnixListener::bind(case.sockets.join("stale.sock")).unwrap());
     let _silent = UnixListener::bind(case.sockets.join("silent.sock")).unwrap();
+    let notes = case.sockets.join("notes.txt");
+    std::fs::write(&notes, "no socket").unwrap();
     let root = case.folder.path().join("root").display().to_string();
     let components = [
         ("a", "bindings.stale", &[("key", "value")][..]),
@@ -59,6 +61,16 @@ fn nothing_waits_for_a_component_that_does_not_answer() {
     );
     let log = bindery.log();
     assert!(log.contains("couldn't find binding c (bindings.absent/v1): no pluggable component"));
+    let says = format!("could not use socket for file {}", notes.display());
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("could not use socket"));
+    let line = lines.next().unwrap();
+    assert!(
+        line.contains(&says) && line.contains("level=warning"),
+        "{line}"
+    );
+    assert_eq!(lines.next(), None, "the sockets are used");
     assert_eq!(bindery.interrupt(), Some(0));
 }
 

@@ -40,10 +40,7 @@ impl Case {
     }
 
     fn load(&self) -> Result<Resources, LoadError> {
-        let surroundings = Surroundings {
-            app_id: "orders".into(),
-            env: Env::Fixed(Arc::new(self.env.clone())),
-        };
+        let surroundings = Surroundings::new("orders", Env::Fixed(Arc::new(self.env.clone())));
         let sources = Sources {
             folders: vec![self.folder.path().to_owned()],
             code: Vec::new(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bindery_testkit::certs::{self, Authority};
 use hyper_util::service::TowerToHyperService;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -18,9 +19,10 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
+use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Response, Status};
 
-use crate::grpc_app::{Listening, listen_http2};
+use crate::grpc_app::{Listening, listen_http2, tls_as};
 use crate::support::{App, Running, free_port, request, resources, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -55,7 +57,10 @@ fn texts(attributes: &[KeyValue]) -> BTreeMap<&str, &str> {
 
 /// What a collector was sent.
 #[derive(Clone, Default)]
-struct Collected(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Collected(Arc<Mutex<Vec<ExportTraceServiceRequest>>>, Keys);
+
+/// The header `x-key` of each request over gRPC.
+type Keys = Arc<Mutex<Vec<Option<String>>>>;
 
 impl Collected {
     fn spans(&self) -> Vec<Span> {
@@ -96,16 +101,19 @@ impl TraceService for Collected {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let key = request.metadata().get("x-key");
+        let key = key.and_then(|key| key.to_str().ok()).map(str::to_owned);
+        self.1.lock().unwrap().push(key);
         self.0.lock().unwrap().push(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
-/// A collector over gRPC.
-fn over_grpc(port: u16) -> (Listening, Collected) {
+/// A collector over gRPC, perhaps under TLS.
+fn over_grpc(port: u16, tls: Option<TlsAcceptor>) -> (Listening, Collected) {
     let collected = Collected::default();
     let service = TraceServiceServer::new(collected.clone());
-    let listening = listen_http2(port, None, TowerToHyperService::new(service));
+    let listening = listen_http2(port, tls, TowerToHyperService::new(service));
     (listening, collected)
 }
 
@@ -234,7 +242,7 @@ fn a_call_and_an_event_are_spans_and_what_they_lead_to_is_below_them() {
 fn a_call_over_grpc_is_a_span_that_the_environment_sends_to_a_collector() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let (_collector, collected) = over_grpc(port);
+    let (_collector, collected) = over_grpc(port, None);
     let endpoint = format!("http://127.0.0.1:{port}");
     let env = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
@@ -269,6 +277,59 @@ fn a_call_over_grpc_is_a_span_that_the_environment_sends_to_a_collector() {
         "{}",
         status.message
     );
+}
+
+#[test]
+fn a_collector_over_grpc_may_ask_for_tls_and_for_a_key() {
+    let authority = Authority::new();
+    let signed = authority.sign("localhost");
+    for by_configuration in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, metrics) = (free_port(), free_port().to_string());
+        let (_collector, collected) = over_grpc(port, Some(tls_as(&signed, "h2")));
+        let spec = if by_configuration {
+            // Under TLS unless something else is said.
+            format!(
+                "{{samplingRate: \"1\", otel: {{endpointAddress: \"localhost:{port}\", protocol: \
+                 grpc, headers: [\"x-key=s3cret of it\"]}}}}"
+            )
+        } else {
+            "{}".to_owned()
+        };
+        let configuration = configuration(folder.path(), &spec);
+        // Whom the system trusts.
+        let trusted = certs::write(folder.path(), "roots.pem", &authority.certificate());
+        let endpoint = format!("https://localhost:{port}");
+        let mut env = vec![("SSL_CERT_FILE", trusted.to_str().unwrap())];
+        if !by_configuration {
+            env.push(("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint));
+            env.push(("OTEL_EXPORTER_OTLP_HEADERS", "a=b,x-key=s3cret%20of%20it"));
+        }
+        let flags = ["--config", &configuration, "--metrics-port", &metrics];
+        let components = resources(folder.path(), &[]);
+        let bindery = Running::sidecar_with(&components, &flags, &env);
+        bindery.wait_until_ready();
+        assert_eq!(bindery.get("/v1.0/metadata").status, 200);
+        collected.wait_for("/v1.0/metadata");
+        let keys = collected.1.lock().unwrap().clone();
+        assert!(
+            keys.iter()
+                .all(|key| key.as_deref() == Some("s3cret of it")),
+            "{keys:?}"
+        );
+        assert!(!bindery.log().contains("s3cret"), "{}", bindery.log());
+
+        // Who is not trusted is sent nothing.
+        let sent = collected.0.lock().unwrap().len();
+        let other = certs::write(folder.path(), "other.pem", &Authority::new().certificate());
+        env[0].1 = other.to_str().unwrap();
+        drop(bindery);
+        let bindery = Running::sidecar_with(&components, &flags, &env);
+        bindery.wait_until_ready();
+        assert_eq!(bindery.get("/v1.0/metadata").status, 200);
+        bindery.wait_for_log("invalid peer certificate");
+        assert_eq!(collected.0.lock().unwrap().len(), sent);
+    }
 }
 
 #[test]

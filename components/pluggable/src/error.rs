@@ -11,6 +11,8 @@ use crate::link::Link;
 pub(crate) fn shown(status: &Status) -> String {
     let code = match status.code() {
         Code::Ok => "OK".to_owned(),
+        // The reference's library calls a connection that is lost so; ours does not say.
+        Code::Unknown | Code::Cancelled if is_of_connection(status) => "Unavailable".to_owned(),
         Code::Cancelled => "Canceled".to_owned(),
         other => format!("{other:?}"),
     };
@@ -19,6 +21,11 @@ pub(crate) fn shown(status: &Status) -> String {
         None => status.message().to_owned(),
     };
     format!("rpc error: code = {code} desc = {text}")
+}
+
+/// Whether it is about the connection, and nothing that the component has said.
+fn is_of_connection(status: &Status) -> bool {
+    status.source().is_some() && (status.code() == Code::Unknown || was_not_sent(status))
 }
 
 /// A call while the component is opened failed.

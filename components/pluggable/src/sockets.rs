@@ -46,6 +46,22 @@ impl Sockets {
         self.find(type_name).is_ok()
     }
 
+    /// Tells the log what in the folder is no socket (runtime §8).
+    pub fn tell_others(&self) {
+        for entry in std::fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if !is_socket(&entry) {
+                tracing::warn!(
+                    target: "dapr.runtime.pluggable",
+                    "could not use socket for file {}", entry.path().display()
+                );
+            }
+        }
+    }
+
     /// The row of a type, whether or not its socket is there yet. Both sides belong to it:
     /// which of them the component has, it says when it is asked.
     pub fn registration(&self, type_name: &str) -> Registration {
@@ -76,11 +92,7 @@ impl Sockets {
             .filter(|entry| is_of(&entry.path(), type_name))
             .collect();
         named.sort_by_key(DirEntry::file_name);
-        let is_socket = |entry: &&DirEntry| {
-            let kind = std::fs::metadata(entry.path()).map(|metadata| metadata.file_type());
-            kind.is_ok_and(|kind| kind.is_socket())
-        };
-        match (named.iter().find(is_socket), named.first()) {
+        match (named.iter().find(|entry| is_socket(entry)), named.first()) {
             (Some(socket), _) => Ok(socket.path()),
             (None, Some(other)) => Err(missing(format!(
                 "{} is not a socket",
@@ -89,6 +101,12 @@ impl Sockets {
             (None, None) => Err(missing(format!("no socket of its name is in {folder} yet"))),
         }
     }
+}
+
+/// Whether it is one, or a link to one.
+fn is_socket(entry: &DirEntry) -> bool {
+    let kind = std::fs::metadata(entry.path()).map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_socket())
 }
 
 /// Whether a file of this name is the socket of a type: its name without the last extension is

@@ -74,13 +74,41 @@ fn it_is_told_what_became_of_an_event() {
 }
 
 #[test]
+fn a_stream_that_ends_while_the_process_lives_is_opened_again() {
+    let component = Component::started();
+    on_a_stand(Limits::default(), async move |stand| {
+        let brief = component.spool().brief();
+        load(stand, &component, "bindings.inbox");
+        component.spool().put("one");
+        stand.app().until(|seen| seen.len() == 1).await;
+        // The component has heard of no answer, so the event is still its own.
+        drop(brief);
+        stand.app().until(|seen| seen.len() == 2).await;
+        let told = stand.until("the component to be told", || {
+            let told = component.spool().told();
+            told.ends_with("<nil>\n").then_some(told)
+        });
+        let told = told.await;
+        assert_eq!(told, "one: \"\" ack has timed out\none: \"\" <nil>\n");
+        let side = stand.until_state(NAME, Role::Input, "Running").await;
+        let error = side.last_error.unwrap_or_default();
+        let says = "failed to receive binding message: rpc error: code = Unknown desc = that was \
+                    all for now";
+        assert!(error.is_empty() || error.contains(says), "{error}");
+    });
+}
+
+#[test]
 fn it_is_prepared_anew_after_it_crashed() {
     let mut component = Component::started();
     on_a_stand(Limits::default(), async move |stand| {
         load(stand, &component, "bindings.spool");
         assert_eq!(call(stand, "get").await.unwrap(), "data");
         let error = call(stand, "crash").await.unwrap_err().to_string();
-        assert!(error.starts_with("rpc error: code = "), "{error}");
+        assert!(
+            error.starts_with("rpc error: code = Unavailable desc = "),
+            "{error}"
+        );
         for role in [Role::Input, Role::Output] {
             stand.until_state(NAME, role, "Degraded").await;
         }

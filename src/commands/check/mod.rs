@@ -47,10 +47,7 @@ pub(super) struct CheckArgs {
 
 /// Checks, and says what is wrong.
 pub(super) fn run(arguments: &CheckArgs) -> ExitCode {
-    let surroundings = Surroundings {
-        app_id: arguments.app_id.clone(),
-        env: Env::Process,
-    };
+    let surroundings = Surroundings::new(&*arguments.app_id, Env::Process);
     let scope = if arguments.app_id.is_empty() {
         Scope::All
     } else {

@@ -87,7 +87,8 @@ impl SidecarFlags {
                 port: self.dapr_grpc_port.0.unwrap_or(0),
                 listen: addresses("dapr-listen-addresses", &self.dapr_listen_addresses)?,
                 socket: self.socket("grpc"),
-                internal_port: self.dapr_internal_grpc_port.positive(),
+                // Nothing said is any port, as in the reference (runtime §6.3).
+                internal_port: Some(self.dapr_internal_grpc_port.0.unwrap_or(0)),
                 internal_listen: addresses(
                     "dapr-internal-grpc-listen-address",
                     &self.dapr_internal_grpc_listen_address,
@@ -103,6 +104,7 @@ impl SidecarFlags {
             max_body: self.max_body()?,
             max_head: self.max_head()?.unwrap_or(default.max_head),
             configurations: self.config.clone(),
+            cluster_store: !self.disable_builtin_k8s_secret_store.0,
             reconcile: self.reconcile()?.unwrap_or(default.reconcile),
             ..default
         }

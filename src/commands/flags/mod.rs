@@ -51,6 +51,9 @@ pub struct SidecarFlags {
         hide_default_value = true
     )]
     pub hot_reload_reconcile_interval: String,
+    /// In a pod, whether the secret store "kubernetes" is left out.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", hide_default_value = true)]
+    pub disable_builtin_k8s_secret_store: GoBool,
     /// `standalone` or `kubernetes`.
     #[arg(long, default_value = "standalone")]
     pub mode: String,
@@ -320,8 +323,6 @@ struct Accepted {
     actors_service: String,
     #[arg(long, default_value = "", hide = true)]
     reminders_service: String,
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide = true)]
-    disable_builtin_k8s_secret_store: GoBool,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide = true)]
     dapr_http_stream_request_body: GoBool,
 }

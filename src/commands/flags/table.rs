@@ -78,12 +78,7 @@ const TABLE: &[(&str, &str, &str, Said)] = &[
     ("actors-disseminate-timeout", "30s", "1s", Accepted),
     ("actors-service", "", "x", Accepted),
     ("reminders-service", "", "x", Accepted),
-    (
-        "disable-builtin-k8s-secret-store",
-        "false",
-        "true",
-        Accepted,
-    ),
+    ("disable-builtin-k8s-secret-store", "false", "true", Nothing),
     // Of version 1.8.
     ("dapr-http-stream-request-body", "false", "true", Deprecated),
 ];

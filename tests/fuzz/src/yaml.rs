@@ -14,10 +14,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
 static SURROUNDINGS: LazyLock<Surroundings> = LazyLock::new(|| {
     let variables = [("SECRET", "\"quoted\""), ("EMPTY", ""), ("POD_NAME", "pod")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Surroundings {
-        app_id: "app".into(),
-        env: Env::Fixed(Arc::new(HashMap::from(variables))),
-    }
+    Surroundings::new("app", Env::Fixed(Arc::new(HashMap::from(variables))))
 });
 
 fuzz_target!(|file: &[u8]| {

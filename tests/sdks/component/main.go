@@ -1,7 +1,8 @@
 // A pluggable component as the documentation of github.com/dapr-sandbox/components-go-sdk has it:
 // bindings.spool. Its input reads the files of a folder, and removes each when the app has taken
-// it; what became of an event is appended to the file "told" beside the folder. Its output answers
-// with what it is sent.
+// it; what became of an event is appended to the file "told" beside the folder. While there is a
+// file "brief" beside it, the input hears of no answers, and ends its stream when the file goes. Its
+// output answers with what it is sent.
 package main
 
 import (
@@ -58,7 +59,16 @@ func (s *spool) Read(ctx context.Context, handler contrib.Handler) error {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}()
-	return nil
+	// The SDK listens for answers when this has returned.
+	for is := false; ; is = true {
+		if _, err := os.Stat(s.folder + ".brief"); err != nil {
+			if is {
+				return errors.New("that was all for now")
+			}
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // Delivers a file, again and again until it is taken.

@@ -49,6 +49,9 @@ pub fn binary() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_bindery").into(), PathBuf::from)
 }
 
+/// By this variable a process knows that it is in a pod; these tests may be in one.
+pub const POD: &str = "KUBERNETES_SERVICE_HOST";
+
 /// A running Bindery. Dropping it ends it and everything it started.
 pub struct Running {
     child: Child,
@@ -116,6 +119,7 @@ impl Running {
             .arg("--resources-path")
             .arg(components)
             .args(flags)
+            .env_remove(POD)
             .envs(env.iter().copied());
         // Only one sidecar of a machine gets the port that is the default.
         if !flags.iter().any(|flag| flag.contains("metrics")) {

@@ -127,9 +127,26 @@ impl Spool {
         std::fs::rename(&file, file.with_extension("json")).unwrap();
     }
 
+    /// The component's stream of events ends when the answer of this is dropped.
+    #[allow(dead_code, reason = "not all tests ask")]
+    pub fn brief(&self) -> Brief {
+        let file = self.0.with_extension("brief");
+        std::fs::write(&file, "").unwrap();
+        Brief(file)
+    }
+
     /// What the component was told of its events, a line for each answer.
     #[allow(dead_code, reason = "not all tests ask")]
     pub fn told(&self) -> String {
         std::fs::read_to_string(self.0.with_extension("told")).unwrap_or_default()
+    }
+}
+
+/// While it is there, a stream that began meanwhile goes on.
+pub struct Brief(PathBuf);
+
+impl Drop for Brief {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
