@@ -69,9 +69,17 @@ pub(crate) struct Router {
     routes: Rc<Routes>,
 }
 
+/// Both doors of a thread's router.
+pub(crate) struct Doors {
+    /// For calls of other threads.
+    pub(crate) mailbox: RouterAddr,
+    /// For calls that its own thread receives.
+    pub(crate) routes: Rc<Routes>,
+}
+
 impl Router {
     /// A router that knows nothing yet.
-    pub(crate) fn start(core: &Arc<Core>) -> (Addr<Self>, Rc<Routes>) {
+    pub(crate) fn start(core: &Arc<Core>) -> Doors {
         let routes = Rc::new(Routes {
             core: Arc::clone(core),
             known: RefCell::new(Known {
@@ -79,10 +87,13 @@ impl Router {
                 outputs: HashMap::new(),
             }),
         });
-        let router = Self {
+        let actor = Self {
             routes: Rc::clone(&routes),
         };
-        (Actor::start(router), routes)
+        Doors {
+            mailbox: Arc::new(Actor::start(actor)),
+            routes,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::delivery::{DeliveryActor, Parcel};
 use crate::lane::Lane;
 use crate::pulse::Pulse;
 use crate::report::Report;
-use crate::router::{Router, Routes};
+use crate::router::{Doors, Router, Routes};
 
 /// How often a worker says that it runs its tasks.
 const BEAT: std::time::Duration = std::time::Duration::from_millis(250);
@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     core: Arc<Core>,
     /// None when all seats are taken: such a thread routes calls and delivers nothing.
     seat: Option<usize>,
-    router: RefCell<(RouterAddr, Rc<Routes>)>,
+    router: RefCell<Doors>,
     pub(crate) delivery: RefCell<Option<Addr<DeliveryActor>>>,
     _heart: Option<AbortOnDropHandle<()>>,
 }
@@ -114,7 +114,7 @@ impl Worker {
     }
 
     fn start(core: &Arc<Core>, arbiter: ArbiterHandle) -> Self {
-        let (router, routes) = start_router(core);
+        let router = Router::start(core);
         let seat = core
             .seats
             .iter()
@@ -122,7 +122,7 @@ impl Worker {
         let pulse = Pulse::here();
         if let Some(seat) = seat {
             seat.set_contact(Some(Contact {
-                router: Arc::clone(&router),
+                router: Arc::clone(&router.mailbox),
                 arbiter,
                 pulse: Arc::clone(&pulse),
             }));
@@ -139,7 +139,7 @@ impl Worker {
         Self {
             core: Arc::clone(core),
             seat: seat.map(|seat| seat.index),
-            router: RefCell::new((router, routes)),
+            router: RefCell::new(router),
             delivery: RefCell::new(seat.map(|seat| DeliveryActor::start_for(core, seat.index))),
             _heart: heart,
         }
@@ -148,28 +148,28 @@ impl Worker {
     /// The mailbox of this thread's router.
     pub(crate) fn router(&self) -> RouterAddr {
         self.mend_router();
-        Arc::clone(&self.router.borrow().0)
+        Arc::clone(&self.router.borrow().mailbox)
     }
 
     /// Where the calls that this thread receives go.
     pub(crate) fn routes(&self) -> Rc<Routes> {
         self.mend_router();
-        Rc::clone(&self.router.borrow().1)
+        Rc::clone(&self.router.borrow().routes)
     }
 
     /// Starts a fresh router if the last one died.
     fn mend_router(&self) {
-        if self.router.borrow().0.connected() {
+        if self.router.borrow().mailbox.connected() {
             return;
         }
-        let (router, routes) = start_router(&self.core);
+        let fresh = Router::start(&self.core);
         if let Some(seat) = self.seat {
             let seat = &self.core.seats[seat];
-            let router = Arc::clone(&router);
+            let router = Arc::clone(&fresh.mailbox);
             let contact = seat.contact();
             seat.set_contact(contact.map(|contact| Contact { router, ..contact }));
         }
-        self.router.replace((router, routes));
+        self.router.replace(fresh);
     }
 
     /// Starts whatever actor of this thread has died.
@@ -207,11 +207,6 @@ impl Drop for Worker {
             seat.taken.store(false, Ordering::Release);
         }
     }
-}
-
-fn start_router(core: &Arc<Core>) -> (RouterAddr, Rc<Routes>) {
-    let (router, routes) = Router::start(core);
-    (Arc::new(router), routes)
 }
 
 /// Says that an actor of a worker died. Only sends, as drop guards must.
