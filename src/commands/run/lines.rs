@@ -46,6 +46,11 @@ pub(super) fn print(prefix: &str, line: &[u8]) {
     let _ = out.flush();
 }
 
+/// Prints a line of our own.
+pub(super) fn say(line: &str) {
+    print(&prefix("BINDERY", "36"), line.as_bytes());
+}
+
 /// What stands before the lines of a process; coloured on a terminal only.
 pub(super) fn prefix(name: &str, colour: &str) -> String {
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())

@@ -3,6 +3,7 @@
 
 mod app;
 mod file;
+mod group;
 mod leader;
 mod lines;
 mod logs;
