@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bindery_contract::Clock;
+use bindery_contract::{Clock, Instant};
 use socket2::{Domain, SockAddr, Type};
 
 /// How long binding a port is tried.
@@ -68,7 +68,7 @@ pub(crate) enum Socket {
     Unix(UnixListener),
 }
 
-/// Binds `port` on all `addresses`; none means loopback, of both address families. Each is tried
+/// Binds `port` on all `addresses`; none means loopback, of both address families. They are tried
 /// for ten seconds; it is enough when one of them works.
 ///
 /// # Errors
@@ -103,16 +103,13 @@ async fn bind_all(
     let mut listeners: Vec<Listener> = Vec::new();
     let mut chosen = None;
     let mut failure = None;
+    let end = clock.now() + BIND_FOR;
     for address in addresses {
         // With port 0 the system chooses once, and all addresses share that choice.
         let wanted = SocketAddr::new(*address, chosen.unwrap_or(port));
         // A machine without the second family is no reason to wait.
-        let patience = if optional && !listeners.is_empty() {
-            Duration::ZERO
-        } else {
-            BIND_FOR
-        };
-        match bind_one(wanted, patience, clock).await {
+        let is_needed = !optional || listeners.is_empty();
+        match bind_one(wanted, is_needed.then_some(end), clock).await {
             Ok(socket) => {
                 let address = socket.local_addr()?;
                 chosen.get_or_insert(address.port());
@@ -131,20 +128,30 @@ async fn bind_all(
     }
 }
 
+/// Tries until `end`, or once.
 async fn bind_one(
     wanted: SocketAddr,
-    patience: Duration,
+    end: Option<Instant>,
     clock: &Clock,
 ) -> io::Result<TcpListener> {
-    let deadline = clock.now() + patience;
+    let mut told = false;
     loop {
-        match listen(wanted) {
+        let error = match listen(wanted) {
             Ok(socket) => return Ok(socket),
-            Err(error) if clock.now() >= deadline => {
-                return Err(io::Error::new(error.kind(), format!("{wanted}: {error}")));
-            }
-            Err(_) => clock.sleep(Duration::from_millis(100)).await,
+            Err(error) => error,
+        };
+        let Some(left) = end.and_then(|end| end.checked_duration_since(clock.now())) else {
+            return Err(io::Error::new(error.kind(), format!("{wanted}: {error}")));
+        };
+        if !told {
+            let seconds = left.as_secs_f32().ceil();
+            tracing::warn!(
+                target: "dapr.runtime.http",
+                "{wanted} cannot be listened on: {error}; trying for {seconds} s"
+            );
+            told = true;
         }
+        clock.sleep(Duration::from_millis(100)).await;
     }
 }
 
