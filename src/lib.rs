@@ -30,6 +30,7 @@ pub mod grpc;
 pub mod http;
 pub mod manual;
 pub mod resources;
+mod resting;
 mod secrets;
 pub mod sidecar;
 pub mod telemetry;

@@ -142,3 +142,24 @@ fn only_the_catalogue_names_bindings() {
         }
     }
 }
+
+/// The licence asks for its text to come with every copy, and a crate's package is one.
+#[test]
+fn every_crate_that_is_published_has_the_text_of_its_licence() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("LICENSE")).unwrap();
+    let components = std::fs::read_dir(root.join("components")).unwrap();
+    let mut crates: Vec<_> = components.map(|entry| entry.unwrap().path()).collect();
+    crates.push(root.join("actors"));
+    let mut published = 0;
+    for folder in crates {
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        if manifest.is_empty() || manifest.contains("publish = false") {
+            continue;
+        }
+        published += 1;
+        let found = std::fs::read_to_string(folder.join("LICENSE")).unwrap_or_default();
+        assert_eq!(found, text, "{} needs a LICENSE", folder.display());
+    }
+    assert!(published >= 8, "{published}");
+}

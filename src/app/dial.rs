@@ -153,7 +153,7 @@ impl Dial {
             Err(io::Error::new(io::ErrorKind::TimedOut, problem))
         })?;
         Ok(if target.protocol.is_http2() {
-            AppStream(Box::new(Prompt::new(stream, PATIENCE, &target.clock)))
+            AppStream(Box::new(Prompt::new(stream, 1, PATIENCE, &target.clock)))
         } else {
             AppStream(stream)
         })

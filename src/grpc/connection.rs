@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bindery_contract::Clock;
@@ -21,8 +21,11 @@ use super::door::Door;
 use super::prompt::Prompt;
 use crate::http::Stream;
 
-/// How long a client may take to begin speaking HTTP/2.
-const PREFACE: Duration = Duration::from_secs(10);
+/// What a client of HTTP/2 begins with: its preface, and the head of its settings. Whoever has
+/// come so far is asked by pings from then on.
+const BEGINNING: usize = 24 + 9;
+/// How long it may take to say so much.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// After what silence a client is asked whether it is there, and how long it may take to answer
 /// (runtime §6.2).
 const PING_AFTER: Duration = Duration::from_secs(10);
@@ -31,8 +34,11 @@ const PONG_WITHIN: Duration = Duration::from_secs(5);
 const MIN_HEAD: u32 = 16 << 10;
 /// How many calls of one connection run at once; more wait at their client.
 const CALLS: u32 = 1000;
-/// How long a connection may be without a call.
+/// How long a connection may be without a call (runtime §6.2), and how long when there are more
+/// than [`MANY`]: it costs 21 KiB, and its client comes again when it has something to say.
 const IDLE: Duration = Duration::from_secs(180);
+const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
+const MANY: usize = 1000;
 /// How long the answers of a closing connection may take to leave. Streams that never end, such
 /// as a watch of the health, end then.
 const LINGER: Duration = Duration::from_secs(1);
@@ -43,7 +49,8 @@ pub(super) async fn serve(
     door: Arc<Door>,
     max_head: usize,
     stopping: CancellationToken,
-    clock: Clock,
+    clock: &Clock,
+    crowd: &Crowd,
 ) {
     let calls = Arc::new(Calls::default());
     let visitor = Visitor {
@@ -52,7 +59,7 @@ pub(super) async fn serve(
     };
     stream.set_nodelay();
     let is_socket_file = matches!(stream, Stream::Unix(_));
-    let stream = Prompt::new(stream, PREFACE, &clock);
+    let stream = Prompt::new(stream, BEGINNING, BEGIN_WITHIN, clock);
     let stream = TokioIo::new(Legible::new(stream, is_socket_file));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -66,7 +73,7 @@ pub(super) async fn serve(
         // A client that breaks off is its own business.
         _ = connection.as_mut() => return,
         () = stopping.cancelled() => {}
-        () = calls.none_for(IDLE, &clock) => {}
+        () = calls.none_for(|| crowd.may_be_idle_for(), clock) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
@@ -75,6 +82,21 @@ pub(super) async fn serve(
             calls.over().await;
             clock.sleep(LINGER).await;
         } => {}
+    }
+}
+
+/// How many connections a server has.
+#[derive(Default)]
+pub(super) struct Crowd(pub(super) AtomicUsize);
+
+impl Crowd {
+    /// How long one of them may be without a call.
+    fn may_be_idle_for(&self) -> Duration {
+        if self.0.load(Ordering::Relaxed) > MANY {
+            IDLE_IN_A_CROWD
+        } else {
+            IDLE
+        }
     }
 }
 
@@ -102,16 +124,18 @@ impl Calls {
         }
     }
 
-    /// Returns when there has been no call for this long; at the latest after twice the time.
-    async fn none_for(&self, idle: Duration, clock: &Clock) {
+    /// Returns when there has been no call for as long as may be, or a little longer.
+    async fn none_for(&self, may_be: impl Fn() -> Duration, clock: &Clock) {
         let mut before = None;
+        let mut since = clock.now();
         loop {
             let begun = self.begun.load(Ordering::Acquire);
-            if self.none_runs() && before == Some(begun) {
+            if !self.none_runs() || before.replace(begun) != Some(begun) {
+                since = clock.now();
+            } else if clock.now().saturating_duration_since(since) >= may_be() {
                 return;
             }
-            before = Some(begun);
-            clock.sleep(idle).await;
+            clock.sleep(IDLE_IN_A_CROWD).await;
         }
     }
 }
@@ -168,11 +192,19 @@ mod tests {
         drop(begin(&calls));
         let long = begin(&calls);
         let ends = async {
-            clock.sleep(IDLE * 7 / 2).await;
+            clock.sleep(IDLE * 3).await;
             drop(long);
             calls.over().await;
         };
-        tokio::join!(ends, calls.none_for(IDLE, &clock));
-        assert_eq!(clock.now() - from, IDLE * 4);
+        let crowd = Crowd::default();
+        let is_idle = || calls.none_for(|| crowd.may_be_idle_for(), &clock);
+        tokio::join!(ends, is_idle());
+        let idle = (clock.now() - from).saturating_sub(IDLE * 3);
+        assert!(idle >= IDLE && idle <= IDLE + IDLE_IN_A_CROWD, "{idle:?}");
+        // Where there are many, they go sooner.
+        crowd.0.store(MANY + 1, Ordering::Relaxed);
+        let from = clock.now();
+        is_idle().await;
+        assert_eq!(clock.now() - from, IDLE_IN_A_CROWD);
     }
 }

@@ -11,9 +11,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::connection;
+use super::connection::{self, Crowd};
 use super::door::Door;
 use crate::http::{Address, Listener, Socket, SocketFile, Stream};
+use crate::resting;
 
 /// How long nothing is accepted after accepting has failed: most likely all file handles are in
 /// use, and asking at once again would only burn the processor.
@@ -46,6 +47,7 @@ pub(crate) fn start(
         core: Arc::clone(core),
         door: Arc::new(door),
         load: core.arbiters().map(|_| Arc::default()).collect(),
+        crowd: Arc::default(),
         max_head,
         stopping: stopping.clone(),
         connections: connections.clone(),
@@ -120,6 +122,8 @@ struct Dealer {
     door: Arc<Door>,
     /// How many connections the worker of each seat has.
     load: Vec<Arc<AtomicUsize>>,
+    /// How many there are in all.
+    crowd: Arc<Crowd>,
     max_head: usize,
     stopping: CancellationToken,
     connections: TaskTracker,
@@ -131,15 +135,16 @@ impl Dealer {
         let Ok(stream) = stream.leave() else {
             return;
         };
-        let place = Place::take(load);
-        let door = Arc::clone(&self.door);
+        let place = Place::take(load, &self.crowd);
+        let (door, crowd) = (Arc::clone(&self.door), Arc::clone(&self.crowd));
         let (stopping, clock): (_, Clock) = (self.stopping.clone(), self.core.clock().clone());
         let max_head = self.max_head;
         let serving = self.connections.track_future(async move {
             if let Ok(stream) = stream.arrive() {
-                connection::serve(stream, door, max_head, stopping, clock).await;
+                connection::serve(stream, door, max_head, stopping, &clock, &crowd).await;
             }
             drop(place);
+            resting::one_more(&clock);
         });
         arbiter.spawn(serving);
     }
@@ -158,18 +163,26 @@ impl Dealer {
     }
 }
 
-/// A connection's place among those of its worker.
-struct Place(Arc<AtomicUsize>);
+/// A connection's place among those of its worker, and of the server.
+struct Place {
+    load: Arc<AtomicUsize>,
+    crowd: Arc<Crowd>,
+}
 
 impl Place {
-    fn take(load: &Arc<AtomicUsize>) -> Self {
+    fn take(load: &Arc<AtomicUsize>, crowd: &Arc<Crowd>) -> Self {
         load.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(load))
+        crowd.0.fetch_add(1, Ordering::Relaxed);
+        Self {
+            load: Arc::clone(load),
+            crowd: Arc::clone(crowd),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

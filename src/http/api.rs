@@ -128,7 +128,7 @@ impl Api {
         &self.callee
     }
 
-    pub(super) fn has_token(&self) -> bool {
+    pub(crate) fn has_token(&self) -> bool {
         self.token.is_some()
     }
 

@@ -5,9 +5,7 @@
 //! for a while, between two exchanges, its dispatcher is dropped and only the socket stays. At
 //! its next byte it gets another, as if it had just come.
 
-use std::cell::Cell;
 use std::fmt;
-use std::hint::black_box;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,8 +24,9 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use bindery_contract::Clock;
 
-use super::ledger::{Answering, Ledger, Socket};
+use super::ledger::{AT_ONCE, Answering, Exchange, Ledger, Socket};
 use super::stream::Stream;
+use crate::resting;
 
 /// How often a connection is asked whether it was used: one that was not for this long, and not
 /// for twice this long at most, loses its dispatcher.
@@ -38,12 +37,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What every connection of HTTP/2 begins with; this much of it is no request of HTTP/1.
 const PREFACE: &[u8; 12] = b"PRI * HTTP/2";
-
-/// How long after the last connection came to rest or ended its memory is given back. Allocators keep for a
-/// second what was freed.
-const GIVE_BACK_AFTER: Duration = Duration::from_secs(3);
-/// An allocator asks the system for as much as this alone, and looks then what it has to give back.
-const LARGE: usize = 16 << 20;
 
 /// How connections are served.
 #[derive(Clone)]
@@ -81,14 +74,17 @@ where
     let app = apply_fn_factory(app, move |request: Request, app: &_| {
         let exchange = request.conn_data::<Rc<Ledger>>();
         let exchange = exchange.map(|ledger| ledger.begin(&request));
-        let is_long = exchange.as_ref().is_some_and(|it| it.head > max_head);
-        let answering = (!is_long).then(|| Service::call(app, request));
+        let refusal = exchange.as_ref().and_then(|it| refusal(it, max_head));
+        let answering = match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(Service::call(app, request)),
+        };
         async move {
             let answer = match answering {
-                Some(answering) => {
+                Ok(answering) => {
                     Response::from(answering.await?).map_body(|_, body: B| body.boxed())
                 }
-                None => long_head(max_head),
+                Err(refusal) => refusal,
             };
             Ok::<_, HttpResponse>(answer.map_body(|_, body| Answering {
                 body,
@@ -117,13 +113,11 @@ where
         let config = config.clone();
         async move {
             let http = Rc::new(making.await?);
-            let resting = Rc::new(Resting::default());
             Ok(fn_service(move |connection: C| {
-                let (http, resting) = (Rc::clone(&http), Rc::clone(&resting));
-                let config = config.clone();
+                let (http, config) = (Rc::clone(&http), config.clone());
                 async move {
-                    let served = serve(connection.into(), http, &resting, &config).await;
-                    resting.one_more(&config.clock);
+                    let served = serve(connection.into(), http, &config).await;
+                    resting::one_more(&config.clock);
                     served
                 }
             }))
@@ -131,21 +125,28 @@ where
     })
 }
 
-/// The answer to a head that is too long. The connection ends with it.
-fn long_head(limit: usize) -> Response<BoxBody> {
-    let text = format!(
-        "431 Request Header Fields Too Large: the limit is {limit} bytes, --read-buffer-size\n"
-    );
-    let mut answer = Response::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+/// The answer to a request that nobody looks into. The connection ends with it, over HTTP/1.
+fn refusal(exchange: &Exchange, max_head: usize) -> Option<Response<BoxBody>> {
+    let (status, problem) = if exchange.head > max_head {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let problem = format!("the limit is {max_head} bytes, --read-buffer-size");
+        (status, problem)
+    } else if exchange.is_one_too_many() {
+        let problem = format!("{AT_ONCE} requests of this connection wait for their answers");
+        (StatusCode::SERVICE_UNAVAILABLE, problem)
+    } else {
+        return None;
+    };
+    let mut answer = Response::build(status);
     answer.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"));
-    answer.force_close().body(text).map_into_boxed_body()
+    let answer = answer.force_close().body(format!("{status}: {problem}\n"));
+    Some(answer.map_into_boxed_body())
 }
 
 /// Serves a connection to its end.
 async fn serve<H>(
     connection: Stream,
     http: H,
-    resting: &Rc<Resting>,
     config: &ConnectionConfig,
 ) -> Result<(), DispatchError>
 where
@@ -153,7 +154,7 @@ where
 {
     let peer = connection.peer();
     let (ledger, protocol) = if config.h2c && begins_http2(&connection, &config.clock).await? {
-        (Ledger::lost(connection), Protocol::Http2)
+        (Ledger::http2(connection), Protocol::Http2)
     } else {
         (Ledger::new(connection), Protocol::Http1)
     };
@@ -169,7 +170,7 @@ where
         let Some(connection) = ledger.take() else {
             break;
         };
-        resting.one_more(&config.clock);
+        resting::one_more(&config.clock);
         tokio::select! {
             readable = connection.readable() => readable?,
             () = config.stopping.notified() => break,
@@ -177,38 +178,6 @@ where
         ledger.rest(connection);
     }
     Ok(())
-}
-
-/// The connections of a worker that came to rest or to their end.
-#[derive(Default)]
-struct Resting {
-    so_far: Cell<usize>,
-    is_watched: Cell<bool>,
-}
-
-impl Resting {
-    /// One more rests or has ended. When no other follows for a while, their memory is given back.
-    fn one_more(self: &Rc<Self>, clock: &Clock) {
-        self.so_far.set(self.so_far.get().wrapping_add(1));
-        if self.is_watched.replace(true) {
-            return;
-        }
-        let (resting, clock) = (Rc::clone(self), clock.clone());
-        actix_rt::spawn(async move {
-            let mut seen = None;
-            while seen.replace(resting.so_far.get()) != Some(resting.so_far.get()) {
-                clock.sleep(GIVE_BACK_AFTER).await;
-            }
-            resting.is_watched.set(false);
-            give_back();
-        });
-    }
-}
-
-/// Has the allocator return to the system what was freed a while ago. It does so when it is used,
-/// and a worker whose connections are idle may not use it for hours.
-fn give_back() {
-    drop(black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 async fn begins_http2(connection: &Stream, clock: &Clock) -> Result<bool, DispatchError> {
@@ -231,6 +200,7 @@ async fn idle(ledger: &Ledger, clock: &Clock) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::UNIX_EPOCH;
 
     use actix_server::Server;
@@ -283,9 +253,7 @@ mod tests {
         let http = fn_service(move |(socket, _, _): (Socket, Protocol, _)| {
             dispatchers.clone().dispatch(socket)
         });
-        tokio::task::spawn_local(async move {
-            serve(connection.into(), http, &Rc::default(), &config).await
-        });
+        tokio::task::spawn_local(async move { serve(connection.into(), http, &config).await });
         client.unwrap()
     }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -19,6 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Stream;
 
+/// How many requests of one connection are answered at once. Only HTTP/2 has several, and its
+/// server here does not tell clients a number.
+pub(super) const AT_ONCE: usize = 1000;
+
 /// The books of one connection, shared by all who handle it on its thread.
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -28,6 +32,8 @@ pub(super) struct Ledger {
     surplus: Cell<isize>,
     /// How long the head is that was read last and belongs to no request yet.
     head: Cell<Option<isize>>,
+    /// Whether it is one of HTTP/2.
+    is_http2: Cell<bool>,
     /// How long some request was could not be told, so the books are worth nothing any more.
     is_lost: Cell<bool>,
     /// Exchanges under way.
@@ -36,6 +42,8 @@ pub(super) struct Ledger {
     has_served: Cell<bool>,
     /// Whether the peer has to read before more can be written.
     is_blocked: Cell<bool>,
+    /// Who wants to read and has to wait.
+    reader: Cell<Option<Waker>>,
     /// Whether it was used since somebody asked.
     is_used: Cell<bool>,
 }
@@ -48,10 +56,11 @@ impl Ledger {
         Rc::new(ledger)
     }
 
-    /// For one whose bytes are not those of HTTP/1: it is never found to be idle.
-    pub(super) fn lost(connection: Stream) -> Rc<Self> {
+    /// For one of HTTP/2, whose bytes tell nothing here: it is never found to be idle.
+    pub(super) fn http2(connection: Stream) -> Rc<Self> {
         let ledger = Self::new(connection);
         ledger.is_lost.set(true);
+        ledger.is_http2.set(true);
         ledger
     }
 
@@ -72,6 +81,18 @@ impl Ledger {
         let is_even = self.surplus.get() == 0 && !self.is_lost.get();
         let is_quiet = self.running.get() == 0 && !self.is_blocked.get();
         self.has_served.get() && is_even && is_quiet && !is_used
+    }
+
+    /// Whether no more is read for now. Over HTTP/2 a peer can ask without end, and never take an
+    /// answer.
+    fn has_enough(&self) -> bool {
+        self.is_http2.get() && (self.is_blocked.get() || self.running.get() > AT_ONCE)
+    }
+
+    fn read_on(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     fn has_read(&self, bytes: &[u8]) {
@@ -130,10 +151,20 @@ pub(super) struct Exchange {
     pub(super) head: usize,
 }
 
+impl Exchange {
+    /// Whether as many of its connection are under way as may be.
+    pub(super) fn is_one_too_many(&self) -> bool {
+        self.ledger.running.get() > AT_ONCE
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         let running = &self.ledger.running;
         running.set(running.get() - 1);
+        if running.get() == AT_ONCE {
+            self.ledger.read_on();
+        }
     }
 }
 
@@ -181,6 +212,9 @@ impl Socket {
     fn has_written(&self, outcome: &Poll<io::Result<usize>>) {
         self.ledger.is_used.set(true);
         self.ledger.is_blocked.set(outcome.is_pending());
+        if outcome.is_ready() {
+            self.ledger.read_on();
+        }
     }
 }
 
@@ -198,6 +232,10 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.ledger.has_enough() {
+            self.ledger.reader.set(Some(cx.waker().clone()));
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         ready!(self.connection().poll_read(cx, buffer))?;
         self.ledger.has_read(&buffer.filled()[before..]);
@@ -241,7 +279,12 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_http::header::{HeaderName, HeaderValue};
+    use bindery_contract::Clock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -315,6 +358,33 @@ mod tests {
             drop(ledger.begin(&request(header)));
             assert!(!is_idle_at_last(&ledger), "{bytes}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_asks_without_end_is_read_on_when_some_of_it_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (connection, _) = listener.accept().await.unwrap();
+        client.unwrap().write_all(b"x").await.unwrap();
+        let ledger = Ledger::http2(connection.into());
+        let mut socket = Socket::of(&ledger).unwrap();
+        let mut running: Vec<_> = (0..=AT_ONCE)
+            .map(|_| ledger.begin(&request(None)))
+            .collect();
+        let is_read = Cell::new(false);
+        let reading = async {
+            assert_eq!(socket.read_u8().await.unwrap(), b'x');
+            is_read.set(true);
+        };
+        let answering = async {
+            tokio::task::yield_now().await;
+            assert!(running[AT_ONCE].is_one_too_many() && !is_read.get());
+            running.pop();
+        };
+        let both = async { tokio::join!(reading, answering) };
+        let clock = Clock::system();
+        let patience = clock.timeout(Duration::from_secs(20), both);
+        patience.await.expect("nobody woke the reader");
     }
 
     #[test]

@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bindery_contract::{Clock, Instant};
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, SockAddr, TcpKeepalive, Type};
 
 /// How long binding a port is tried.
 const BIND_FOR: Duration = Duration::from_secs(10);
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 2048;
+/// After what silence the system asks whether a caller's machine is still there, how often it asks
+/// again, and how many times: as Go has it. Who has vanished without a word is closed then.
+const ASK_AFTER: Duration = Duration::from_secs(15);
+const ASK_TIMES: u32 = 9;
 
 const THIS_MACHINE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -163,6 +167,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // What is accepted inherits it.
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(ASK_AFTER)
+            .with_interval(ASK_AFTER)
+            .with_retries(ASK_TIMES),
+    )?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

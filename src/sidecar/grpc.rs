@@ -7,6 +7,7 @@ use bindery_contract::Clock;
 
 use super::StartError;
 use super::config::GrpcConfig;
+use super::http_api::say_that_a_token_is_asked_for;
 use super::reach::{API_FLAG, Reach, addresses, ports};
 use crate::grpc::{self, Door, Server};
 use crate::http::{self, Api, Listener};
@@ -88,6 +89,7 @@ impl GrpcPorts {
             );
         }
         if let Some(port) = self.reach.of(&own, API_FLAG) {
+            say_that_a_token_is_asked_for(api, "gRPC");
             tracing::info!(target: "dapr.runtime.grpc.api", "API gRPC server is running on {port}");
         }
         Ok(GrpcServers { servers })

@@ -85,6 +85,11 @@ impl HttpPorts {
         let servers = servers.map_err(StartError::Server)?;
         let reach = Reach::ThisMachine.unless_chosen(&listening.listen);
         if let Some(port) = reach.of(&own, API_FLAG) {
+            tracing::info!(
+                target: "dapr.runtime.http",
+                "The request body size parameter is: {} bytes", api.max_body().unwrap_or(0)
+            );
+            say_that_a_token_is_asked_for(api, "HTTP");
             tracing::info!(target: "dapr.runtime.http", "HTTP server is running on {port}");
         }
         let reach = Reach::Everybody.unless_chosen(&listening.public_listen);
@@ -92,5 +97,15 @@ impl HttpPorts {
             tracing::info!(target: "dapr.runtime.http", "Public HTTP server is running on {port}");
         }
         Ok(servers)
+    }
+}
+
+/// Says that callers of a server need the token, if they do.
+pub(super) fn say_that_a_token_is_asked_for(api: &Api, server: &str) {
+    if api.has_token() {
+        tracing::info!(
+            target: "dapr.runtime",
+            "Enabled token authentication on {server} server"
+        );
     }
 }

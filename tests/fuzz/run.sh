@@ -11,7 +11,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-ALL=(yaml settings body json cron acks)
+ALL=(yaml settings body json cron acks grpc)
 # As many run side by side.
 AT_ONCE=2
 # The most that is kept of one target.
@@ -97,6 +97,8 @@ take_the_best() {
 }
 
 results=$(mktemp -d)
+# What targets leave behind goes with it.
+export TMPDIR=$results
 trap 'rm -rf "$results"' EXIT
 for name in "${targets[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge "$AT_ONCE" ]; do wait -n; done

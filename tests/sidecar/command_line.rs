@@ -1,8 +1,9 @@
 //! The command line (runtime §6.9, §9): what it takes, what it says, how it ends.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::support::{Running, binary, free_port, resources, signal, wait_for};
+use crate::support::{App, Running, binary, free_port, resources, signal, wait_for};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).output().unwrap()
@@ -279,6 +280,85 @@ fn log_lines_are_the_references_as_text_as_json_and_in_a_file() {
             .unwrap()
             .contains("Daprd shutdown gracefully")
     );
+}
+
+#[test]
+fn lines_that_tools_wait_for_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    let settings = [("rootPath", root.to_str().unwrap())];
+    let files = ("files", "bindings.localstorage", &settings[..]);
+    let components = resources(folder.path(), &[files]);
+    let port = free_port();
+    let _app = App::start(port, |_| (200, String::new()));
+    let flags = ["--app-port", &port.to_string(), "--max-body-size", "5k"];
+    let mut bindery = Running::sidecar_with(&components, &flags, &[("DAPR_API_TOKEN", "t")]);
+    bindery.wait_until_ready();
+    let (http, grpc) = (bindery.http_port, bindery.grpc_port);
+    bindery.interrupt();
+    let log = bindery.log();
+    let lines = [
+        "Starting Dapr Runtime -- version ".to_owned(),
+        "Loading components…".to_owned(),
+        "successful init for output binding (files (bindings.localstorage/v1))".to_owned(),
+        "Component loaded: files (bindings.localstorage/v1)".to_owned(),
+        "All outstanding components processed".to_owned(),
+        format!("API gRPC server is running on port {grpc}"),
+        "Enabled token authentication on gRPC server".to_owned(),
+        format!("HTTP server is running on port {http}"),
+        "Enabled token authentication on HTTP server".to_owned(),
+        "The request body size parameter is: 5000 bytes".to_owned(),
+        format!("application protocol: http. waiting on port {port}.  This will block until"),
+        format!("application discovered on port {port}"),
+        "dapr initialized. Status: Running. Init Elapsed ".to_owned(),
+        "Received signal 'interrupt'; beginning shutdown".to_owned(),
+        "Dapr is shutting down".to_owned(),
+        "Daprd shutdown gracefully".to_owned(),
+    ];
+    for line in lines {
+        assert!(
+            log.contains(&format!("msg=\"{line}")),
+            "{line:?} in:\n{log}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_end_within_the_grace_time_is_left_and_the_exit_code_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("schedule", "@every 100ms"), ("direction", "input")];
+    let tick = ("tick", "bindings.cron", &settings[..]);
+    let components = resources(folder.path(), &[tick]);
+    let port = free_port();
+    let app = App::start(port, |request| {
+        if request.method == "POST" {
+            std::thread::sleep(Duration::from_secs(8));
+        }
+        (200, String::new())
+    });
+    let port = port.to_string();
+    let flags = ["--app-port", &port, "--dapr-graceful-shutdown-seconds", "1"];
+    let mut bindery = Running::sidecar(&components, &flags);
+    wait_for("an event", Duration::from_secs(20), || {
+        !app.seen_with("POST").is_empty()
+    });
+    assert_eq!(bindery.interrupt(), Some(1), "{}", bindery.log());
+    let line = "Fatal error from runtime: Graceful shutdown timeout exceeded, forcing shutdown";
+    assert!(bindery.log().contains(line), "{}", bindery.log());
+}
+
+#[test]
+fn ports_in_the_environment_are_for_the_app_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = resources(folder.path(), &[]);
+    let others = free_port().to_string();
+    let env = ["DAPR_HTTP_PORT", "DAPR_GRPC_PORT", "APP_PORT", "APP_ID"];
+    let env = env.map(|name| (name, others.as_str()));
+    let bindery = Running::sidecar_with(&components, &[], &env);
+    // On its own port, and it waits for no app.
+    bindery.wait_until_ready();
+    let metadata = bindery.get("/v1.0/metadata").text();
+    assert!(metadata.starts_with(r#"{"id":"test""#), "{metadata}");
 }
 
 #[test]

@@ -249,3 +249,92 @@ fn the_quickstart_folder_holds_what_getting_started_shows() {
         }
     }
 }
+
+/// What is written between backquotes, or between asterisks.
+fn words(cell: &str, mark: char) -> impl Iterator<Item = &str> {
+    cell.split(mark).skip(1).step_by(2)
+}
+
+/// The rows of all tables of a page, cell by cell.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+    let cells = |row: &str| {
+        row.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    };
+    rows.map(cells).collect()
+}
+
+/// The text of a file of tests; of the fault suite, its list of cases.
+fn tests_in(file: &str) -> String {
+    let path = match file {
+        "tests/faults" => "tests/faults/src/cases/mod.rs".to_owned(),
+        _ if file.contains('/') => file.to_owned(),
+        _ => format!("tests/sidecar/{file}"),
+    };
+    let text = std::fs::read_to_string(root().join(&path));
+    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Whether it is the name of a test, written with this mark between its words.
+fn is_name(word: &str, mark: char) -> bool {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == mark;
+    word.chars().all(is_part)
+}
+
+/// A page that says what holds a promise must be right about it.
+#[test]
+fn every_test_that_a_page_names_is_in_the_file_that_it_names() {
+    for page in ["docs/compatibility.md", "docs/semantics.md"] {
+        let (mut named, mut column, mut file) = (0, 0, String::new());
+        for row in rows(page) {
+            if let Some(at) = row.iter().position(|cell| cell == "held by") {
+                column = at;
+                continue;
+            }
+            for word in row.get(column).iter().flat_map(|cell| words(cell, '`')) {
+                let is_source = Path::new(word).extension().is_some_and(|it| it == "rs");
+                if is_source || word == "tests/faults" {
+                    word.clone_into(&mut file);
+                    continue;
+                }
+                let test = if file == "tests/faults" && is_name(word, '-') {
+                    format!("name: \"{word}\"")
+                } else if is_name(word, '_') && (word.contains('_') || word == "conformance") {
+                    format!("fn {word}(")
+                } else {
+                    continue;
+                };
+                let is_there = tests_in(&file).contains(&test);
+                assert!(is_there, "{page} names {word}, which is not in {file}");
+                named += 1;
+            }
+        }
+        assert!(named > 50, "{page}: {named}");
+    }
+}
+
+#[test]
+fn every_section_of_the_notes_has_its_line_and_every_difference_that_it_names_is_explained() {
+    const SECTIONS: &str = "1.1 1.1.1 1.1.2 1.1.3 1.2 1.3 2.1 2.2 2.3 2.4 2.5 2.6 2.7 2.8 3.1 3.2 3.3 \
+        3.4 3.5 4.1 4.2 4.3 5 6.1 6.2 6.3 6.4 6.5 6.6 6.7 6.8 6.9 7 8 9.1 9.2 10.1 10.2 10.3";
+    let differences = rows("docs/differences.md");
+    let is_explained = |matter: &str| differences.iter().any(|row| row[0] == matter);
+    let rows = rows("docs/compatibility.md");
+    for section in SECTIONS.split_whitespace() {
+        let row = rows.iter().find(|row| row[0] == section);
+        let row = row.unwrap_or_else(|| panic!("{section} has no line"));
+        assert!(row[2].contains('`'), "{section} names no test");
+        for matter in words(&row[3], '*') {
+            assert!(
+                is_explained(matter),
+                "{section}: {matter:?} is no difference"
+            );
+        }
+    }
+}

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use crate::support::{Answer, Running, request, resources};
+use crate::support::{Answer, App, Running, free_port, request, resources};
 
 const UNKNOWN_ROUTE: &str = "{\"errorCode\":\"ERR_DIRECT_INVOKE\",\"message\":\"failed getting \
                              app id either from the URL path or the header dapr-app-id\"}";
@@ -108,6 +108,27 @@ fn failures_have_the_shapes_of_the_reference() {
             r#"{"errorCode":"ERR_MALFORMED_REQUEST","message":"failed deserializing HTTP body: "#;
         assert!(answer.text().starts_with(start), "{}", answer.text());
         assert_eq!(answer.status, 400);
+    }
+}
+
+#[test]
+fn a_replys_metadata_is_in_headers_on_success_and_on_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _app = App::start(port, |request| {
+        let status = request.path.trim_start_matches('/').parse();
+        (status.unwrap(), "binary, whatever it says".into())
+    });
+    let url = format!("http://127.0.0.1:{port}");
+    let web = ("web", "bindings.http", &[("url", url.as_str())][..]);
+    let bindery = Running::sidecar(&resources(folder.path(), &[web]), &[]);
+    bindery.wait_until_ready();
+    for (said, status) in [("200", 200), ("404", 500)] {
+        let call = format!(r#"{{"operation":"get","metadata":{{"path":"/{said}"}}}}"#);
+        let answer = bindery.invoke("web", &call);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("metadata.statuscode"), Some(said));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
     }
 }
 

@@ -11,6 +11,7 @@ mod docs;
 mod grpc_api;
 mod grpc_app;
 mod health;
+mod hostile;
 mod http_api;
 mod install;
 mod invocation;

@@ -90,6 +90,23 @@ fn the_public_port_may_have_an_address_of_its_own() {
 }
 
 #[test]
+fn the_api_is_for_this_machine_unless_other_addresses_are_named() {
+    let other = Ipv4Addr::new(127, 0, 0, 2);
+    let listens = |address, port| TcpStream::connect((address, port)).is_ok();
+    let (bindery, _folder) = with_flags(&[], &[]);
+    for port in [bindery.http_port, bindery.grpc_port] {
+        assert!(listens(Ipv4Addr::LOCALHOST, port));
+        assert!(!listens(other, port));
+    }
+    drop(bindery);
+    let (bindery, _folder) = with_flags(&["--dapr-listen-addresses", "127.0.0.1,127.0.0.2"], &[]);
+    for port in [bindery.http_port, bindery.grpc_port] {
+        assert!(listens(Ipv4Addr::LOCALHOST, port));
+        assert!(listens(other, port));
+    }
+}
+
+#[test]
 fn two_ports_that_are_one_are_named() {
     let flags = ["--app-id", "x", "--dapr-public-port", "3500"];
     let output = Command::new(binary()).args(flags).output().unwrap();

@@ -232,6 +232,7 @@ impl Supervisor {
                 target: "dapr.runtime.processor.binding",
                 "successful init for {} binding ({})", who.role, child.component.display()
             );
+            self.say_when_loaded(key.0);
         }
         if let Some(before) = before {
             self.retire(before, ctx);
@@ -240,6 +241,20 @@ impl Supervisor {
         self.table_changed();
         self.consider_reading(key);
         self.try_candidate(key, ctx);
+    }
+
+    /// Says it of a component when all its sides are open.
+    fn say_when_loaded(&self, component: ComponentId) {
+        let sides = self.children.iter().filter(|(key, _)| key.0 == component);
+        let sides: Vec<&Child> = sides.map(|(_, child)| child).collect();
+        if let [first, ..] = *sides
+            && sides.iter().all(|side| side.serving.is_some())
+        {
+            tracing::info!(
+                target: "dapr.runtime.processor",
+                "Component loaded: {}", first.component.display()
+            );
+        }
     }
 
     /// Lets an opening end that is not the valid one any more. An output may finish the calls

@@ -36,7 +36,19 @@ pub enum Work {
     /// Send events to an app.
     Events,
     /// Hold connections open.
-    Idle,
+    Idle {
+        /// Whose connections.
+        over: Protocol,
+    },
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// gRPC.
+    Grpc,
 }
 
 /// All cases.
@@ -78,7 +90,21 @@ pub const CASES: &[Case] = &[
         plain_is: "a bare actix-web handler with as many",
         bindery: Kind::BinderyEcho,
         other_side: None,
-        work: Work::Idle,
+        work: Work::Idle {
+            over: Protocol::Http,
+        },
+        limit: 100.0,
+    },
+    Case {
+        name: "idle-grpc",
+        title: "gRPC connections that nobody uses after a first call",
+        plain: Kind::BareGrpc,
+        plain_is: "a bare hyper handler with as many",
+        bindery: Kind::BinderyGrpc,
+        other_side: None,
+        work: Work::Idle {
+            over: Protocol::Grpc,
+        },
         limit: 100.0,
     },
 ];

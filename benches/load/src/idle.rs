@@ -8,16 +8,23 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Size;
-use crate::cases::Case;
+use crate::cases::{Case, Protocol};
 use crate::client::{request, whole_length};
+use crate::grpc::GrpcLines;
 use crate::process::Server;
 use crate::report;
 
 /// Files that are open besides the connections.
 const OTHER_FILES: usize = 200;
 
-/// How long connections are unused before they count as idle.
-const QUIET: Duration = Duration::from_secs(10);
+/// How long connections are unused before they count as idle: those of HTTP have come to rest then,
+/// and a crowd of gRPC's has been let go.
+fn quiet(over: Protocol) -> Duration {
+    Duration::from_secs(match over {
+        Protocol::Http => 10,
+        Protocol::Grpc => 20,
+    })
+}
 
 /// The memory of a server, in bytes.
 #[derive(Clone, Copy)]
@@ -30,11 +37,26 @@ pub struct Memory {
     pub idle: u64,
 }
 
+/// Connections to a server.
+pub trait Lines {
+    /// Opens connections until there are `count`, and gets one answer over each new one.
+    ///
+    /// # Errors
+    /// A server that does not answer, or hangs up.
+    fn open(&mut self, count: usize) -> io::Result<()>;
+
+    /// Gets one more answer over each.
+    ///
+    /// # Errors
+    /// A server that does not answer, or hangs up.
+    fn use_all(&mut self) -> io::Result<()>;
+}
+
 /// Measures the case and prints it. Says whether Bindery is within its limit.
 ///
 /// # Errors
 /// A server that does not answer, or hangs up.
-pub fn compare(case: &Case, size: &Size) -> io::Result<bool> {
+pub fn compare(case: &Case, size: &Size, over: Protocol) -> io::Result<bool> {
     let count = may_open(size.idle);
     let mut rounds = [Vec::new(), Vec::new()];
     for round in 0..size.rounds.min(5) {
@@ -42,7 +64,11 @@ pub fn compare(case: &Case, size: &Size) -> io::Result<bool> {
         for (kind, rounds) in [case.plain, case.bindery].into_iter().zip(&mut rounds) {
             // A fresh one each time: memory that was used once would not show a second time.
             let server = Server::start(kind, 0)?;
-            rounds.push(measure(&server, size, count)?);
+            let mut lines: Box<dyn Lines> = match over {
+                Protocol::Http => Box::new(HttpLines::new(server.port, size.bytes)),
+                Protocol::Grpc => Box::new(GrpcLines::new(server.port, size.bytes)?),
+            };
+            rounds.push(measure(&server, &mut *lines, size, count, quiet(over))?);
         }
     }
     let [plain, bindery] = rounds.map(median);
@@ -82,36 +108,56 @@ fn may_open(wanted: usize) -> usize {
     clippy::disallowed_methods,
     reason = "a bench has nothing else to do meanwhile"
 )]
-fn measure(server: &Server, size: &Size, count: usize) -> io::Result<Memory> {
-    let request = request("echo", size.bytes);
+fn measure(
+    server: &Server,
+    lines: &mut dyn Lines,
+    size: &Size,
+    count: usize,
+    quiet: Duration,
+) -> io::Result<Memory> {
     // One for each worker and some more, so that what exists once is there.
-    let mut streams = Vec::with_capacity(count);
-    open(&mut streams, server, &request, size.connections.min(count))?;
+    lines.open(size.connections.min(count))?;
     let before = server.usage()?.memory;
-    open(&mut streams, server, &request, count)?;
+    lines.open(count)?;
     let used = server.usage()?.memory;
-    thread::sleep(QUIET);
+    thread::sleep(quiet);
     let idle = server.usage()?.memory;
     // Idle is not gone: each still answers.
-    for stream in &mut streams {
-        exchange(stream, &request)?;
-    }
+    lines.use_all()?;
     Ok(Memory { before, used, idle })
 }
 
-/// Opens connections until there are `count`, and gets one answer over each.
-fn open(
-    streams: &mut Vec<TcpStream>,
-    server: &Server,
-    request: &str,
-    count: usize,
-) -> io::Result<()> {
-    while streams.len() < count {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?;
-        exchange(&mut stream, request)?;
-        streams.push(stream);
+/// Connections of HTTP/1.1.
+struct HttpLines {
+    port: u16,
+    request: String,
+    streams: Vec<TcpStream>,
+}
+
+impl HttpLines {
+    fn new(port: u16, bytes: usize) -> Self {
+        Self {
+            port,
+            request: request("echo", bytes),
+            streams: Vec::new(),
+        }
     }
-    Ok(())
+}
+
+impl Lines for HttpLines {
+    fn open(&mut self, count: usize) -> io::Result<()> {
+        while self.streams.len() < count {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            exchange(&mut stream, &self.request)?;
+            self.streams.push(stream);
+        }
+        Ok(())
+    }
+
+    fn use_all(&mut self) -> io::Result<()> {
+        let mut streams = self.streams.iter_mut();
+        streams.try_for_each(|stream| exchange(stream, &self.request))
+    }
 }
 
 fn exchange(stream: &mut TcpStream, request: &str) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 mod cases;
 mod client;
+mod grpc;
 mod idle;
 mod process;
 mod report;
@@ -140,7 +141,7 @@ fn run(case: &Case, size: &Size) -> io::Result<bool> {
         Work::Events => rounds::compare(case, size, |server| {
             server.send_events(size.requests, size.bytes)
         }),
-        Work::Idle => idle::compare(case, size),
+        Work::Idle { over } => idle::compare(case, size, over),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: Bindery as a process, ports, files, waiting.
 
 mod app;
+pub mod frames;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

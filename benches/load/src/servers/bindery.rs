@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bindery::sidecar::{AppConfig, Builder};
+use bindery::sidecar::{AppConfig, Builder, GrpcConfig};
 use bindery::{Component, Sidecar};
 use bindery_contract::{
     Binding, Invocation, InvokeError, OpenContext, OpenError, Opened, Operation, Output, Reply,
@@ -41,6 +41,18 @@ impl Output for Echo {
 pub(super) async fn echo() -> io::Result<()> {
     let echo = Component::new("echo", Echo::TYPE);
     serve(Sidecar::builder("bench").binding::<Echo>().component(echo)).await
+}
+
+/// The same over gRPC.
+pub(super) async fn echo_over_grpc() -> io::Result<()> {
+    let echo = Component::new("echo", Echo::TYPE);
+    let builder = Sidecar::builder("bench").binding::<Echo>().component(echo);
+    let builder = builder.configure(|config| config.grpc = Some(GrpcConfig::port(0)));
+    let sidecar = builder.listen(0).start().await.map_err(io::Error::other)?;
+    sidecar.wait_until_ready().await;
+    until_unwanted(sidecar.grpc_addresses()[0].port()).await;
+    sidecar.shutdown().await;
+    Ok(())
 }
 
 /// With an output that calls an upstream.

@@ -1,6 +1,7 @@
 //! The servers that are measured, and those that they talk to.
 
 mod bindery;
+mod grpc;
 mod log;
 mod plain;
 mod poster;
@@ -21,6 +22,10 @@ pub enum Kind {
     Bare,
     /// The sidecar, with an output that lives in the same process.
     BinderyEcho,
+    /// The least that answers over gRPC what Bindery's echo answers.
+    BareGrpc,
+    /// The sidecar with that output, over gRPC.
+    BinderyGrpc,
     /// An actix-web handler that posts data to the upstream.
     Forwarder,
     /// The sidecar, with `bindings.http` to the upstream.
@@ -43,6 +48,8 @@ pub fn serve(kind: Kind, to: u16) -> ExitCode {
         match kind {
             Kind::Bare => plain::bare().await,
             Kind::BinderyEcho => bindery::echo().await,
+            Kind::BareGrpc => grpc::bare().await,
+            Kind::BinderyGrpc => bindery::echo_over_grpc().await,
             Kind::Forwarder => plain::forwarder(to).await,
             Kind::BinderyHttp => bindery::http(to).await,
             Kind::Upstream => plain::upstream().await,
