@@ -134,7 +134,8 @@ pub(crate) fn write_parent(trace: [u8; 16], span: [u8; 8], flags: u8) -> String 
     write_hex(&trace, &mut parent[3..35]);
     write_hex(&span, &mut parent[36..52]);
     write_hex(&[flags], &mut parent[53..]);
-    String::from_utf8_lossy(&parent).into_owned()
+    // All of it is ASCII.
+    std::str::from_utf8(&parent).unwrap_or_default().to_owned()
 }
 
 /// By hand, because nearly every request and every event needs one, and formatting takes longer

@@ -47,9 +47,10 @@ impl Dapr {
         if let Some(trace) = trace {
             trace.inject(&mut call.metadata);
         }
-        let calling = self.api.core().invoke(call);
-        let counted = self.api.counted(&asked.name, &asked.operation, calling);
-        match counted.await {
+        let counting = self.api.counts();
+        let outcome = self.api.core().invoke(call).await;
+        counting.over(&asked.name, &asked.operation, outcome.is_ok());
+        match outcome {
             Ok(Some(reply)) => self.answer(&asked.name, reply).await,
             Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
             Err(error) => Err(status::of_failed_call(&asked.name, &error)),

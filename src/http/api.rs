@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bindery_actors::{CallError, Core, Operator};
-use bindery_contract::Reply;
+use bindery_actors::{Core, Operator};
+use bindery_contract::Instant;
 use bindery_contract::settings::Secret;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -177,6 +177,24 @@ impl Api {
     }
 }
 
+/// A call that is counted when it is over.
+pub(crate) struct Counting<'a> {
+    api: &'a Api,
+    /// `None` where nothing is counted.
+    began: Option<Instant>,
+}
+
+impl Counting<'_> {
+    /// The call is over.
+    pub(crate) fn over(self, binding: &str, operation: &str, success: bool) {
+        if let Some(began) = self.began {
+            let now = self.api.core.clock().now();
+            let took = now.saturating_duration_since(began);
+            self.api.metrics().output(binding, operation, took, success);
+        }
+    }
+}
+
 fn token_of(request: &HttpRequest) -> &[u8] {
     let token = request.headers().get("dapr-api-token");
     token.map_or(&[], HeaderValue::as_bytes)
@@ -256,29 +274,20 @@ impl Api {
         };
         trace.inject(&mut call.metadata);
         let (binding, operation) = (call.binding.clone(), call.operation.clone());
-        let calling = self.core.invoke_here(call);
-        match self.counted(&binding, &operation, calling).await {
+        let counting = self.counts();
+        let outcome = self.core.invoke_here(call).await;
+        counting.over(&binding, &operation, outcome.is_ok());
+        match outcome {
             Ok(answer) => reply::of_binding(answer),
             Err(error) => reply::of_failed_call(&binding, &error),
         }
     }
 
-    /// Counts a call of an output for somebody outside; calls of our own are not counted.
-    pub(crate) async fn counted(
-        &self,
-        binding: &str,
-        operation: &str,
-        calling: impl Future<Output = Result<Option<Reply>, CallError>>,
-    ) -> Result<Option<Reply>, CallError> {
-        if !self.metrics().is_on() {
-            return calling.await;
-        }
-        let began = self.core.clock().now();
-        let outcome = calling.await;
-        let took = self.core.clock().now().saturating_duration_since(began);
-        let success = outcome.is_ok();
-        self.metrics().output(binding, operation, took, success);
-        outcome
+    /// A call of an output for somebody outside begins, and will be counted; calls of our own are
+    /// not.
+    pub(crate) fn counts(&self) -> Counting<'_> {
+        let began = self.metrics().is_on().then(|| self.core.clock().now());
+        Counting { api: self, began }
     }
 
     /// Whether a caller with this token may call.

@@ -8,13 +8,14 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker, ready};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_http::{HttpMessage as _, Request};
 use actix_web::web::Bytes;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Stream;
@@ -22,6 +23,9 @@ use super::stream::Stream;
 /// How many requests of one connection are answered at once. Only HTTP/2 has several, and its
 /// server here does not tell clients a number.
 pub(super) const AT_ONCE: usize = 1000;
+
+/// Finds where a head ends. It is made once: to make it takes longer than to search.
+static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// The books of one connection, shared by all who handle it on its thread.
 #[derive(Default)]
@@ -98,7 +102,7 @@ impl Ledger {
     fn has_read(&self, bytes: &[u8]) {
         self.is_used.set(true);
         if self.surplus.get() == 0 {
-            let end = memmem::find(bytes, b"\r\n\r\n");
+            let end = HEAD_END.find(bytes);
             self.head.set(end.map(|end| signed(end + 4)));
         }
         self.surplus.set(self.surplus.get() + signed(bytes.len()));

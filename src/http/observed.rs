@@ -48,24 +48,12 @@ pub(super) async fn observing<F: Future<Output = HttpResponse>>(
     api: web::Data<Api>,
     answer: impl FnOnce(HttpRequest, web::Payload, web::Data<Api>) -> F,
 ) -> HttpResponse {
-    let telemetry = api.telemetry();
-    if !telemetry.watches_requests() {
-        return answer(request, payload, api).await;
-    }
-    let traces = &telemetry.traces;
-    let is_traced =
-        port == Port::Api && traces.are_active() && !request.path().contains("/healthz");
-    let seen = Seen {
-        span: is_traced.then(|| begin_span(&request, traces)).flatten(),
-        began: api.core().clock().now(),
-        port,
-        request: request.clone(),
-        api: api.clone(),
-        status: StatusCode::OK,
-        sent: 0,
-    };
+    let seen = Seen::begin(port, &request, &api);
     let response = answer(request, payload, api).await;
-    seen.answered(response)
+    match seen {
+        Some(seen) => seen.answered(response),
+        None => response,
+    }
 }
 
 /// A request that is observed.
@@ -80,6 +68,26 @@ struct Seen {
 }
 
 impl Seen {
+    /// Nothing where nobody wants to know.
+    fn begin(port: Port, request: &HttpRequest, api: &web::Data<Api>) -> Option<Self> {
+        let telemetry = api.telemetry();
+        if !telemetry.watches_requests() {
+            return None;
+        }
+        let traces = &telemetry.traces;
+        let is_traced =
+            port == Port::Api && traces.are_active() && !request.path().contains("/healthz");
+        Some(Self {
+            span: is_traced.then(|| begin_span(request, traces)).flatten(),
+            began: api.core().clock().now(),
+            port,
+            request: request.clone(),
+            api: api.clone(),
+            status: StatusCode::OK,
+            sent: 0,
+        })
+    }
+
     /// The answer is there; one that streams is over when its body is.
     fn answered(mut self, response: HttpResponse) -> HttpResponse {
         self.status = response.status();

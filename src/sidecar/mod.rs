@@ -196,8 +196,10 @@ impl Sidecar {
             deadline: None,
         };
         let api = &self.shared.parts.api;
-        let calling = api.core().invoke(call);
-        api.counted(binding, operation, calling).await
+        let counting = api.counts();
+        let outcome = api.core().invoke(call).await;
+        counting.over(binding, operation, outcome.is_ok());
+        outcome
     }
 
     /// Handles the events of an input from now on; see [`Builder::on`]. An input that nobody

@@ -198,7 +198,17 @@ struct Local {
     /// Quick rather than safe from callers who choose their labels to collide: there are a
     /// thousand of them at most.
     hasher: RandomState,
-    known: [HashMap<u64, Vec<Known>, RandomState>; GROUPS],
+    known: [OfGroup; GROUPS],
+}
+
+/// The series of one group.
+#[derive(Default)]
+struct OfGroup {
+    all: Vec<Known>,
+    /// Where they are, by the hash of their values.
+    places: HashMap<u64, Vec<usize>, RandomState>,
+    /// Which was asked for last: most likely it is asked for again.
+    last: usize,
 }
 
 /// The series of one set of values.
@@ -219,13 +229,8 @@ impl Local {
         Self {
             registry: Arc::downgrade(registry),
             hasher: RandomState::default(),
-            known: std::array::from_fn(|_| HashMap::default()),
+            known: std::array::from_fn(|_| OfGroup::default()),
         }
-    }
-
-    fn find(&self, group: &Group, hash: u64, values: &[&str]) -> Option<usize> {
-        let found = self.known[group.index].get(&hash)?;
-        found.iter().position(|known| known.is_of(values))
     }
 
     fn series(
@@ -234,32 +239,44 @@ impl Local {
         group: &'static Group,
         values: &[&str],
     ) -> &[Arc<Series>] {
-        let mut hash = self.hasher.hash_one(values);
-        let mut at = self.find(group, hash, values);
-        if at.is_none() {
+        let known = &mut self.known[group.index];
+        let is_last = |last: &Known| last.is_of(values);
+        if !known.all.get(known.last).is_some_and(is_last) {
+            let hash = |values: &[&str]| self.hasher.hash_one(values);
             let mut counted_together: Vec<&str>;
             let mut values = values;
-            if !group.open.is_empty() && self.known[group.index].len() >= MOST {
+            let mut at = known.find(hash(values), values);
+            if at.is_none() && !group.open.is_empty() && known.all.len() >= MOST {
                 counted_together = values.to_vec();
                 for open in group.open {
                     counted_together[*open] = "";
                 }
                 values = &counted_together;
-                hash = self.hasher.hash_one(values);
-                at = self.find(group, hash, values);
+                at = known.find(hash(values), values);
             }
-            if at.is_none() {
+            known.last = at.unwrap_or_else(|| {
                 let create = |family: &&'static Family| registry.create(family, group, values);
                 let series: Box<[Arc<Series>]> = group.families.iter().map(create).collect();
                 registry.lock().extend(series.iter().cloned());
-                let values = values.iter().map(|value| Box::from(*value)).collect();
-                let of_hash = self.known[group.index].entry(hash).or_default();
-                of_hash.push(Known { values, series });
-                at = Some(of_hash.len() - 1);
-            }
+                known.add(hash(values), values, series)
+            });
         }
-        let found = &self.known[group.index][&hash];
-        &found[at.unwrap_or_default()].series
+        &known.all[known.last].series
+    }
+}
+
+impl OfGroup {
+    fn find(&self, hash: u64, values: &[&str]) -> Option<usize> {
+        let mut places = self.places.get(&hash)?.iter().copied();
+        places.find(|at| self.all[*at].is_of(values))
+    }
+
+    fn add(&mut self, hash: u64, values: &[&str], series: Box<[Arc<Series>]>) -> usize {
+        let values = values.iter().map(|value| Box::from(*value)).collect();
+        self.all.push(Known { values, series });
+        let at = self.all.len() - 1;
+        self.places.entry(hash).or_default().push(at);
+        at
     }
 }
 
