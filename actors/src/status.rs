@@ -1,7 +1,7 @@
 //! How the bindings are: written by the supervisor and by deliveries, read by anybody.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -304,38 +304,61 @@ impl Drop for Blocked {
     }
 }
 
-/// Counts the calls of an output. One for each component; it outlives every opening.
+/// How many threads count calls apart before two share a place.
+const PLACES: usize = 16;
+
+/// Counts the calls of an output. One for each component; it outlives every opening. Threads count
+/// in places of their own, or each call would wait for the memory that another thread has just
+/// written.
 #[derive(Debug, Default)]
-pub struct OutputCounters {
+pub struct OutputCounters([CallCounters; PLACES]);
+
+/// What some threads have counted, as far from others as processors fetch memory at once.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct CallCounters {
     calls: Tally,
     failed: AtomicU64,
+}
+
+impl CallCounters {
+    fn place() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PLACES;
+        }
+        PLACE.with(|place| *place)
+    }
 }
 
 impl OutputCounters {
     /// How many calls there were; a call that is tried again counts each time.
     pub fn calls(&self) -> u64 {
-        self.calls.begun.load(Ordering::Relaxed)
+        let begun = |of: &CallCounters| of.calls.begun.load(Ordering::Relaxed);
+        self.0.iter().map(begun).sum()
     }
 
     /// How many of them failed.
     pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
+        let failed = |of: &CallCounters| of.failed.load(Ordering::Relaxed);
+        self.0.iter().map(failed).sum()
     }
 
     /// How many are running.
     pub fn in_flight(&self) -> u64 {
-        self.calls.running()
+        self.0.iter().map(|of| of.calls.running()).sum()
     }
 
     /// Counts a call as running until the guard is dropped.
     pub(crate) fn begin(&self) -> RunningCall<'_> {
-        self.calls.begin();
-        RunningCall(self)
+        let counters = &self.0[CallCounters::place()];
+        counters.calls.begin();
+        RunningCall(counters)
     }
 }
 
 /// While it lives, a call is running.
-pub(crate) struct RunningCall<'a>(&'a OutputCounters);
+pub(crate) struct RunningCall<'a>(&'a CallCounters);
 
 impl RunningCall<'_> {
     pub(crate) fn failed(&self) {

@@ -1,6 +1,7 @@
 //! The path of a request, from top to bottom.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;
@@ -177,6 +178,25 @@ impl Api {
     }
 }
 
+/// The API as one worker has it. Every request counts who holds it, so each worker has a count of
+/// its own.
+pub(super) struct ApiHere(Arc<Api>);
+
+impl ApiHere {
+    /// To be called on the worker.
+    pub(super) fn new(api: &Arc<Api>) -> web::Data<Self> {
+        web::Data::new(Self(Arc::clone(api)))
+    }
+}
+
+impl Deref for ApiHere {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.0
+    }
+}
+
 /// A call that is counted when it is over.
 pub(crate) struct Counting<'a> {
     api: &'a Api,
@@ -202,10 +222,10 @@ fn token_of(request: &HttpRequest) -> &[u8] {
 
 /// Every request passes here: which endpoint; may the caller; what trace does it carry on; then
 /// the endpoint itself; then the headers of every answer.
-pub async fn serve(
+pub(super) async fn serve(
     request: HttpRequest,
     payload: web::Payload,
-    api: web::Data<Api>,
+    api: web::Data<ApiHere>,
 ) -> HttpResponse {
     let route = api.open_route(Route::of(request.method(), request.path()));
     let trace = match trace_of(&request, &api.telemetry.traces) {

@@ -9,7 +9,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::api::{self, Api};
+use super::api::{self, ApiHere};
 use super::observed::{Port, observing};
 
 /// What pages may use, once their origin is allowed; every header is.
@@ -109,7 +109,7 @@ impl Cors {
         &self,
         request: HttpRequest,
         payload: web::Payload,
-        api: web::Data<Api>,
+        api: web::Data<ApiHere>,
     ) -> HttpResponse {
         if request.method() == Method::OPTIONS
             && let Some(answer) = self.preflight(request.headers())
@@ -134,7 +134,7 @@ impl Cors {
 pub(super) async fn serve(
     request: HttpRequest,
     payload: web::Payload,
-    api: web::Data<Api>,
+    api: web::Data<ApiHere>,
     cors: web::Data<Cors>,
 ) -> HttpResponse {
     observing(

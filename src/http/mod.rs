@@ -21,7 +21,7 @@ mod server;
 mod stream;
 mod trace;
 
-pub use self::api::{Api, ApiConfig, serve};
+pub use self::api::{Api, ApiConfig};
 pub use self::cors::Cors;
 pub use self::listen::{Address, Listener, bind, bind_file, bind_public};
 pub(crate) use self::listen::{Socket, SocketFile};

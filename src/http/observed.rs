@@ -13,7 +13,7 @@ use bindery_contract::Instant;
 use bytes::Bytes;
 use opentelemetry::KeyValue;
 
-use super::api::{Api, serve};
+use super::api::{ApiHere, serve};
 use super::path::Route;
 use super::reply::ErrorCode;
 use super::trace::begin_span;
@@ -35,7 +35,7 @@ pub(super) enum Port {
 pub async fn observed(
     request: HttpRequest,
     payload: web::Payload,
-    api: web::Data<Api>,
+    api: web::Data<ApiHere>,
 ) -> HttpResponse {
     observing(Port::Api, request, payload, api, serve).await
 }
@@ -45,8 +45,8 @@ pub(super) async fn observing<F: Future<Output = HttpResponse>>(
     port: Port,
     request: HttpRequest,
     payload: web::Payload,
-    api: web::Data<Api>,
-    answer: impl FnOnce(HttpRequest, web::Payload, web::Data<Api>) -> F,
+    api: web::Data<ApiHere>,
+    answer: impl FnOnce(HttpRequest, web::Payload, web::Data<ApiHere>) -> F,
 ) -> HttpResponse {
     let seen = Seen::begin(port, &request, &api);
     let response = answer(request, payload, api).await;
@@ -58,7 +58,7 @@ pub(super) async fn observing<F: Future<Output = HttpResponse>>(
 
 /// A request that is observed.
 struct Seen {
-    api: web::Data<Api>,
+    api: web::Data<ApiHere>,
     request: HttpRequest,
     port: Port,
     span: Option<Span>,
@@ -69,7 +69,7 @@ struct Seen {
 
 impl Seen {
     /// Nothing where nobody wants to know.
-    fn begin(port: Port, request: &HttpRequest, api: &web::Data<Api>) -> Option<Self> {
+    fn begin(port: Port, request: &HttpRequest, api: &web::Data<ApiHere>) -> Option<Self> {
         let telemetry = api.telemetry();
         if !telemetry.watches_requests() {
             return None;

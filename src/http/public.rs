@@ -4,7 +4,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::api::Api;
+use super::api::ApiHere;
 use super::observed::{Port, observing};
 use super::path::Route;
 use super::reply;
@@ -12,12 +12,16 @@ use super::reply;
 pub(super) async fn serve(
     request: HttpRequest,
     payload: web::Payload,
-    api: web::Data<Api>,
+    api: web::Data<ApiHere>,
 ) -> HttpResponse {
     observing(Port::Public, request, payload, api, answer).await
 }
 
-async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
+async fn answer(
+    request: HttpRequest,
+    payload: web::Payload,
+    api: web::Data<ApiHere>,
+) -> HttpResponse {
     match Route::of(request.method(), request.path()) {
         Route::Healthz => api.health(request.query_string()),
         Route::HealthzOutbound => api.outbound_health(),

@@ -10,7 +10,7 @@ use actix_service::ServiceFactory;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, web};
 
-use super::api::Api;
+use super::api::{Api, ApiHere};
 use super::connection::{ConnectionConfig, served_by};
 use super::cors::{self, Cors};
 use super::listen::{Listener, Socket, SocketFile};
@@ -126,7 +126,7 @@ impl Door {
     ) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<C>
     {
         self.api.core().work_here();
-        let app = App::new().app_data(web::Data::from(Arc::clone(&self.api)));
+        let app = App::new().app_data(ApiHere::new(&self.api));
         let app = match &self.way {
             Way::Api => app.default_service(web::to(observed)),
             Way::WithCors(cors) => app
@@ -143,7 +143,7 @@ pub fn mount(api: Arc<Api>) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 
     move |config| {
         api.core().work_here();
         let scope = web::scope("/v1.0")
-            .app_data(web::Data::from(Arc::clone(&api)))
+            .app_data(ApiHere::new(&api))
             .default_service(web::to(observed));
         config.service(scope);
     }
