@@ -1,4 +1,4 @@
-//! `io.dapr:dapr-sdk` of Maven Central.
+//! `io.dapr:dapr-sdk` of Maven Central, in a controller of Spring Boot.
 
 use crate::{installed, source, stage};
 

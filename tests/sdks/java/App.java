@@ -1,39 +1,42 @@
-// An app as the Java SDK's documentation has it: an event of an input comes in over HTTP, outputs
-// are called, the reply is compared.
+// An app as the Java SDK's documentation has it: a controller of Spring Boot takes the event of an
+// input, outputs are called, the reply is compared.
 
-import com.sun.net.httpserver.HttpExchange;
-import com.sun.net.httpserver.HttpServer;
 import io.dapr.client.DaprClient;
 import io.dapr.client.DaprClientBuilder;
 import io.dapr.client.domain.ComponentMetadata;
 import io.dapr.exceptions.DaprException;
-import java.io.IOException;
-import java.net.InetSocketAddress;
 import java.util.Map;
-import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.springframework.boot.SpringApplication;
+import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
+import org.springframework.web.bind.annotation.PostMapping;
+import org.springframework.web.bind.annotation.RequestHeader;
+import org.springframework.web.bind.annotation.RestController;
+import reactor.core.publisher.Mono;
 
+@EnableAutoConfiguration
+@RestController
 public class App {
   public record Order(int orderId, long price) {}
 
   private static final AtomicBoolean begun = new AtomicBoolean();
 
-  public static void main(String[] args) throws IOException {
-    int port = Integer.parseInt(System.getenv("APP_PORT"));
-    HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
-    server.setExecutor(Executors.newCachedThreadPool());
-    server.createContext("/tick", App::onTick);
-    server.start();
+  public static void main(String[] args) {
+    var application = new SpringApplication(App.class);
+    application.setDefaultProperties(
+        Map.of("server.port", System.getenv("APP_PORT"), "server.address", "127.0.0.1"));
+    application.run(args);
   }
 
-  private static void onTick(HttpExchange exchange) throws IOException {
-    boolean isEvent = exchange.getRequestMethod().equals("POST");
-    exchange.sendResponseHeaders(200, -1);
-    exchange.close();
-    if (isEvent && begun.compareAndSet(false, true)) {
-      System.out.println("event " + exchange.getRequestHeaders().containsKey("readTimeUTC"));
-      new Thread(App::callOutputs).start();
-    }
+  @PostMapping("/tick")
+  public Mono<Void> onTick(@RequestHeader(name = "readTimeUTC", required = false) String readAt) {
+    return Mono.fromRunnable(
+        () -> {
+          if (begun.compareAndSet(false, true)) {
+            System.out.println("event " + (readAt != null));
+            new Thread(App::callOutputs).start();
+          }
+        });
   }
 
   private static void callOutputs() {
