@@ -298,6 +298,9 @@ impl Control {
             Some(()) => Shutdown::Graceful,
             None => Shutdown::TimedOut,
         };
+        if outcome == Shutdown::Graceful {
+            tracing::info!(target: "dapr.runtime", "Dapr runtime stopped");
+        }
         for worker in &self.workers {
             worker.stop();
         }

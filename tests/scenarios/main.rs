@@ -13,6 +13,7 @@ mod data;
 mod metrics;
 mod openapi;
 mod quickstart;
+mod traces;
 mod tutorial;
 mod waiting;
 
