@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bindery::telemetry::metrics::families;
+use bindery_testkit::servers::installed;
 use serde_json::Value;
 
 use crate::support::{App, Running, free_port, request, resources, wait_for};
@@ -78,4 +79,22 @@ fn prometheus_reads_every_metric_with_its_type_and_labels() {
     };
     assert!(sum("process_resident_memory_bytes") > 1e6);
     assert!(sum("process_start_time_seconds") > 1.7e9);
+}
+
+#[test]
+fn prometheus_takes_the_alerts_that_we_deploy() {
+    let promtool = installed("BINDERY_TEST_PROMTOOL", "promtool/usr/bin/promtool");
+    let promtool = if promtool.exists() {
+        promtool
+    } else {
+        "promtool".into()
+    };
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/alerts.yaml");
+    let checked = Command::new(promtool)
+        .args(["check", "rules", rules])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    assert!(checked.status.success(), "{said}");
+    assert!(said.contains("rules found"), "{said}");
 }

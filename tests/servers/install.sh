@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and is not there: called by tests/run.sh, once for each part.
 #
-#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node…
+#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node|promtool…
 #   tests/servers/install.sh sdk-python|sdk-node|sdk-go|sdk-java|sdk-rust|sdk-component|dapr-cli…
 #
 # What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
@@ -60,6 +60,23 @@ for part in "$@"; do
           -DoutputDirectory="$cache/kafka/new"
         rm -rf "$cache/kafka/libs"
         mv "$cache/kafka/new" "$cache/kafka/libs"
+      fi ;;
+    promtool)
+      # Out of Prometheus' package, without the service that comes with it.
+      if ! command -v promtool >/dev/null && [ ! -x "$cache/promtool/usr/bin/promtool" ]; then
+        missing promtool
+        command -v apt-get >/dev/null || { echo "there is no apt-get; install promtool yourself"; exit 77; }
+        rm -rf "$cache/promtool"
+        mkdir -p "$cache/promtool"
+        (
+          cd "$cache/promtool"
+          apt-get download -qq prometheus 2>/dev/null || {
+            apt_install --download-only prometheus
+            apt-get download -qq prometheus
+          }
+          dpkg -x prometheus_*.deb .
+          rm prometheus_*.deb usr/bin/prometheus
+        )
       fi ;;
     python | sdk-python)
       needs=tests/apps/requirements.txt
