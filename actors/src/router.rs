@@ -273,17 +273,11 @@ impl Routes {
         let _ = self.core.reports.send(Report::Wanted {
             component: room.component,
         });
-        // Registered before the table is read again, so no change is missed.
-        let changed = room.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if !self.core.table.is_current(version) {
-            return Ok(());
-        }
-        tokio::select! {
-            biased;
-            () = changed => Ok(()),
-            () = self.core.clock.sleep_until(until) => Err(CallError::Away(why)),
+        let is_past = || !self.core.table.is_current(version);
+        if self.change(&room, is_past, until).await {
+            Ok(())
+        } else {
+            Err(CallError::Away(why))
         }
     }
 
@@ -293,21 +287,37 @@ impl Routes {
         let generation = Arc::as_ptr(&lost.generation);
         // Whoever waits keeps nothing open.
         drop(lost);
-        let entry = self.core.table.load().get(name).cloned();
-        let Some(entry) = entry else { return };
-        let changed = entry.waiting.changed.notified();
+        let room = match self.core.table.load().get(name) {
+            Some(entry) => Arc::clone(&entry.waiting),
+            None => return,
+        };
+        let is_past = || {
+            let table = self.core.table.load();
+            let now = table.get(name).map(|entry| &entry.available);
+            !matches!(now, Some(Available::Serving(now)) if Arc::as_ptr(now) == generation)
+        };
+        self.change(&room, is_past, until).await;
+    }
+
+    /// Waits until those in a room hear of a change, unless it is past already. Whether there was
+    /// one in time.
+    async fn change(
+        &self,
+        room: &WaitingRoom,
+        is_past: impl FnOnce() -> bool,
+        until: Instant,
+    ) -> bool {
+        // Registered before the table is read again, so no change is missed.
+        let changed = room.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let is_the_same = |table: &Table| {
-            let now = table.get(name).map(|entry| &entry.available);
-            matches!(now, Some(Available::Serving(now)) if Arc::as_ptr(now) == generation)
-        };
-        if is_the_same(&self.core.table.load()) {
-            tokio::select! {
-                biased;
-                () = changed => {}
-                () = self.core.clock.sleep_until(until) => {}
-            }
+        if is_past() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            () = changed => true,
+            () = self.core.clock.sleep_until(until) => false,
         }
     }
 }

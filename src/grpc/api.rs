@@ -39,7 +39,7 @@ impl Dapr {
         }
         let mut call = Call {
             binding: asked.name.clone(),
-            operation: asked.operation.clone(),
+            operation: asked.operation,
             data: asked.data,
             metadata: asked.metadata.into_iter().collect(),
             deadline: timeout.map(|timeout| self.api.core().clock().now() + timeout),
@@ -47,10 +47,7 @@ impl Dapr {
         if let Some(trace) = trace {
             trace.inject(&mut call.metadata);
         }
-        let counting = self.api.counts();
-        let outcome = self.api.core().invoke(call).await;
-        counting.over(&asked.name, &asked.operation, outcome.is_ok());
-        match outcome {
+        match self.api.call(&asked.name, call).await {
             Ok(Some(reply)) => self.answer(&asked.name, reply).await,
             Ok(None) => Ok(Response::new(proto::InvokeBindingResponse::default())),
             Err(error) => Err(status::of_failed_call(&asked.name, &error)),

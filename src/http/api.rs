@@ -8,9 +8,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bindery_actors::{Core, Operator};
-use bindery_contract::Instant;
+use bindery_actors::{Call, CallError, Core, Operator};
 use bindery_contract::settings::Secret;
+use bindery_contract::{Instant, Reply};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
@@ -198,7 +198,7 @@ impl Deref for ApiHere {
 }
 
 /// A call that is counted when it is over.
-pub(crate) struct Counting<'a> {
+struct Counting<'a> {
     api: &'a Api,
     /// `None` where nothing is counted.
     began: Option<Instant>,
@@ -206,7 +206,7 @@ pub(crate) struct Counting<'a> {
 
 impl Counting<'_> {
     /// The call is over.
-    pub(crate) fn over(self, binding: &str, operation: &str, success: bool) {
+    fn over(self, binding: &str, operation: &str, success: bool) {
         if let Some(began) = self.began {
             let now = self.api.core.clock().now();
             let took = now.saturating_duration_since(began);
@@ -303,9 +303,18 @@ impl Api {
         }
     }
 
-    /// A call of an output for somebody outside begins, and will be counted; calls of our own are
-    /// not.
-    pub(crate) fn counts(&self) -> Counting<'_> {
+    /// Calls an output for somebody outside, from any thread, and counts it; calls of our own are
+    /// not counted.
+    pub(crate) async fn call(&self, binding: &str, call: Call) -> Result<Option<Reply>, CallError> {
+        let operation = call.operation.clone();
+        let counting = self.counts();
+        let outcome = self.core.invoke(call).await;
+        counting.over(binding, &operation, outcome.is_ok());
+        outcome
+    }
+
+    /// A call begins that will be counted.
+    fn counts(&self) -> Counting<'_> {
         let began = self.metrics().is_on().then(|| self.core.clock().now());
         Counting { api: self, began }
     }

@@ -195,11 +195,7 @@ impl Sidecar {
             metadata,
             deadline: None,
         };
-        let api = &self.shared.parts.api;
-        let counting = api.counts();
-        let outcome = api.core().invoke(call).await;
-        counting.over(binding, operation, outcome.is_ok());
-        outcome
+        self.shared.parts.api.call(binding, call).await
     }
 
     /// Handles the events of an input from now on; see [`Builder::on`]. An input that nobody
