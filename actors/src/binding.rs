@@ -19,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::burst::bursting;
 use crate::component::Component;
 use crate::core::Core;
 use crate::life::{Failure, FailureClass};
@@ -165,7 +166,9 @@ impl BindingActor {
                 let outcome = input.read(sink).await;
                 (input, outcome)
             };
-            let outcome = AssertUnwindSafe(watched(id, reading)).catch_unwind().await;
+            let outcome = AssertUnwindSafe(watched(id, bursting(reading)))
+                .catch_unwind()
+                .await;
             tell(
                 &addr,
                 ReadDone(outcome.map_err(|panic| panic_text(panic.as_ref()))),

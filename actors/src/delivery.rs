@@ -30,6 +30,7 @@ use crate::component::Component;
 use crate::core::Core;
 use crate::handover::hand_over;
 use crate::outbox::Outbox;
+use crate::patience::Patience;
 use crate::status::InputCounters;
 use crate::worker::WorkerDeathNotice;
 
@@ -109,6 +110,7 @@ struct Desk {
     /// What waits behind the event that is under way, for each key that has one.
     queues: RefCell<HashMap<Queue, VecDeque<Parcel>>>,
     outbox: Rc<Outbox>,
+    patience: Rc<Patience>,
     /// Ends all tasks with the actor.
     gone: CancellationToken,
 }
@@ -130,6 +132,7 @@ impl DeliveryActor {
                 connection,
                 queues: RefCell::default(),
                 outbox: Outbox::new(core.clock.clone()),
+                patience: Patience::new(core.clock.clone()),
                 gone: CancellationToken::new(),
             }),
             _notice: WorkerDeathNotice {
@@ -224,7 +227,7 @@ impl Desk {
         let mut forget = Forget { desk: self, queue };
         let mut parcel = first;
         loop {
-            let outcome = hand_over(self.connection.as_deref(), &parcel).await;
+            let outcome = hand_over(self.connection.as_deref(), &self.patience, &parcel).await;
             self.outbox.put(parcel.delivery, outcome);
             let Some(queue) = &forget.queue else { return };
             let mut queues = self.queues.borrow_mut();

@@ -2,9 +2,9 @@
 //! and its dead letter takes it, or until its input stops. This is the one owner of retries.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bindery_contract::sink::Delivery;
 use bindery_contract::{Instant, Nack, Role, Source, panic_text};
@@ -18,25 +18,24 @@ use crate::breaker::Refused;
 use crate::call::Call;
 use crate::dead_letter::{self, Death};
 use crate::delivery::{Parcel, Route};
+use crate::patience::Patience;
 use crate::policy::{Failed, Policy, Unsuccessful};
 use crate::status::Blocked;
-
-/// After how long without an answer an event is listed as blocked, and again each time.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// Tries an event until it is known how it ends. Telling its reader is up to the caller.
 pub(crate) async fn hand_over(
     connection: Option<&dyn AppConnection>,
+    patience: &Rc<Patience>,
     parcel: &Parcel,
 ) -> Result<Bytes, Nack> {
     let Parcel { input, delivery } = parcel;
     let handover = Handover {
         connection,
+        patience,
         input,
         delivery,
         attempt: 0,
         began: input.core.clock.now(),
-        first: input.core.clock.wall(),
         blocked: None,
     };
     handover.run().await
@@ -46,12 +45,12 @@ pub(crate) async fn hand_over(
 /// policy, something to forward, a dead letter) is in boxes, or it would make up most of that.
 struct Handover<'a> {
     connection: Option<&'a dyn AppConnection>,
+    patience: &'a Rc<Patience>,
     input: &'a Route,
     delivery: &'a Delivery,
     /// The number of the attempt that is under way, or was last.
     attempt: u32,
     began: Instant,
-    first: SystemTime,
     /// Lists it in the status.
     blocked: Option<Blocked>,
 }
@@ -170,15 +169,9 @@ impl<'a> Handover<'a> {
 
     /// Waits for the app's answer, and says from time to time that it is still waiting.
     async fn patiently<F: Future>(&self, calling: F) -> F::Output {
-        let clock = &self.input.core.clock;
-        let mut calling = pin!(calling);
         let mut blocked = None;
-        let since = clock.now();
-        loop {
-            if let Some(answer) = clock.timeout(SILENCE, calling.as_mut()).await {
-                return answer;
-            }
-            let silent = clock.now().saturating_duration_since(since).as_secs();
+        let tell = |silent: Duration| {
+            let silent = silent.as_secs();
             let error = format!("the app has had it for {silent} s and has not answered");
             tracing::warn!(
                 target: "dapr.runtime.processor.binding",
@@ -187,7 +180,8 @@ impl<'a> Handover<'a> {
             );
             let blocked = blocked.get_or_insert_with(|| self.block());
             blocked.update(self.attempt, &error);
-        }
+        };
+        self.patience.wait(calling, tell).await
     }
 
     /// An open breaker says that the app is down: the event waits here, which costs its source
@@ -217,6 +211,7 @@ impl<'a> Handover<'a> {
     /// Gives the event to its dead letter, until that takes it. Only then is it acknowledged.
     async fn bury(mut self, reason: &str) -> Result<Bytes, Nack> {
         let core = &self.input.core;
+        let last = core.clock.wall();
         let Some(name) = self.dead_letter() else {
             return Err(Nack::Refused(reason.to_owned()));
         };
@@ -229,8 +224,8 @@ impl<'a> Handover<'a> {
                 event: self.delivery.event(),
                 reason,
                 attempts: self.attempt,
-                first: self.first,
-                last: core.clock.wall(),
+                first: last - self.now().saturating_duration_since(self.began),
+                last,
             }),
             deadline: None,
         };

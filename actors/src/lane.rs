@@ -4,13 +4,14 @@
 //! `try_recv`, with one waker for its consumer. Producers never wait at a lane: they hold a slot
 //! (see [`bindery_contract::credit`]), and there are no more slots than a lane has room.
 //!
-//! The protocol. Producer: push, *then* wake. Consumer: take; nothing there: register the waker,
+//! The protocol. Producer: push, *then* wake (at the end of its [burst](crate::burst)). Consumer: take; nothing there: register the waker,
 //! *then* take again, and only then sleep. So either the consumer's second look finds what was
 //! pushed, or the producer finds the waker. `tests/loom.rs` checks it on this very source.
 
 use std::task::{Context, Poll};
 
 use self::queue::Queue;
+use crate::burst;
 
 #[cfg(bindery_loom)]
 use self::queue::AtomicWaker;
@@ -42,7 +43,9 @@ impl<T> Lane<T> {
             self.queue.try_push(event),
             "there are no more slots than a lane has room"
         );
-        self.consumer.wake();
+        if let Some(waker) = self.consumer.take() {
+            burst::wake(&waker);
+        }
     }
 
     /// Takes up to [`BATCH`] events out, or waits for the first. One consumer at a time.
@@ -156,8 +159,8 @@ mod queue {
             self.0.register_by_ref(waker);
         }
 
-        pub(super) fn wake(&self) {
-            self.0.wake();
+        pub(super) fn take(&self) -> Option<Waker> {
+            self.0.take_waker()
         }
     }
 }

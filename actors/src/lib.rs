@@ -8,6 +8,7 @@ mod attempts;
 mod backoff;
 mod binding;
 mod breaker;
+mod burst;
 mod call;
 #[cfg(feature = "chaos")]
 mod chaos;
@@ -21,6 +22,7 @@ pub mod lane;
 mod life;
 mod observe;
 mod outbox;
+mod patience;
 mod policy;
 mod pulse;
 mod report;

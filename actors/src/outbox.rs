@@ -13,6 +13,8 @@ use bindery_contract::sink::Delivery;
 use bindery_contract::{Clock, Nack};
 use bytes::Bytes;
 
+use crate::burst::burst;
+
 /// How many acknowledgements travel together at most.
 const BATCH: usize = 32;
 /// How long the first of them waits at most.
@@ -60,11 +62,13 @@ impl Outbox {
     pub(crate) fn send(&self) {
         // Taken out first: what hears of it may come back here.
         let settled = std::mem::take(&mut *self.settled.borrow_mut());
-        for (delivery, outcome) in settled {
-            match outcome {
-                Ok(reply) => delivery.ack(reply),
-                Err(nack) => delivery.nack(nack),
+        burst(|| {
+            for (delivery, outcome) in settled {
+                match outcome {
+                    Ok(reply) => delivery.ack(reply),
+                    Err(nack) => delivery.nack(nack),
+                }
             }
-        }
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! The app over HTTP (runtime §2.2–2.6).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
@@ -126,19 +127,30 @@ impl HttpApp {
         method: Method,
         path: &str,
     ) -> Result<Request<Full<Bytes>>, Cause> {
-        let place = self.place.clone()?;
+        self.request_to(method, self.uri(path)?)
+    }
+
+    fn place(&self) -> Result<&Place, Cause> {
+        self.place.as_ref().map_err(|error| error.clone().into())
+    }
+
+    fn uri(&self, path: &str) -> Result<Uri, Cause> {
         let uri = Uri::builder()
             .scheme(self.dial.scheme())
-            .authority(place.authority)
+            .authority(self.place()?.authority.clone())
             .path_and_query(encoded(path).as_ref())
             .build()?;
+        Ok(uri)
+    }
+
+    fn request_to(&self, method: Method, uri: Uri) -> Result<Request<Full<Bytes>>, Cause> {
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         if self.config.protocol != Protocol::H2c {
             // The client would write it anew for each request.
-            headers.insert(HOST, place.host);
+            headers.insert(HOST, self.place()?.host.clone());
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = &self.config.token {
@@ -282,14 +294,20 @@ impl App for HttpApp {
         Box::new(HttpConnection {
             app: self.clone(),
             client: self.client(),
+            uris: RefCell::default(),
         })
     }
 }
+
+/// How many URIs are kept: each is looked at until the one of an event is found.
+const URIS: usize = 64;
 
 /// The way of one delivery thread: its own pool of connections.
 struct HttpConnection {
     app: HttpApp,
     client: HttpClient,
+    /// Those of the last routes, at most [`URIS`]: most come again with the next event.
+    uris: RefCell<Vec<(Arc<str>, Uri)>>,
 }
 
 impl AppConnection for HttpConnection {
@@ -303,10 +321,23 @@ impl AppConnection for HttpConnection {
 }
 
 impl HttpConnection {
+    fn uri(&self, route: &Arc<str>) -> Result<Uri, Cause> {
+        let mut uris = self.uris.borrow_mut();
+        if let Some((_, uri)) = uris.iter().find(|(known, _)| Arc::ptr_eq(known, route)) {
+            return Ok(uri.clone());
+        }
+        let uri = self.app.uri(route)?;
+        if uris.len() == URIS {
+            uris.clear();
+        }
+        uris.push((Arc::clone(route), uri.clone()));
+        Ok(uri)
+    }
+
     async fn send(&self, input: &InputName, event: &Event) -> Result<Answer, Refusal> {
         let mut request = self
-            .app
-            .request(Method::POST, &input.route)
+            .uri(&input.route)
+            .and_then(|uri| self.app.request_to(Method::POST, uri))
             .map_err(Refusal::unreachable)?;
         let begins_traces = self.app.config.begins_traces;
         headers::add(request.headers_mut(), &event.metadata, begins_traces);

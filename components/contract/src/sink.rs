@@ -12,11 +12,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
+use tokio::task::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::credit::{Credit, Credited};
@@ -126,7 +127,7 @@ impl EventSink {
 
     /// Whether the input is being stopped.
     pub fn is_stopped(&self) -> bool {
-        self.intake.stop.is_cancelled()
+        self.intake.is_stopping()
     }
 
     /// How many events may be in flight at once: 1…65536, `spec.delivery.maxInFlight`. A source
@@ -137,13 +138,16 @@ impl EventSink {
 
     async fn permit(&self, key: Option<&Key>) -> Result<Permit, Stopped> {
         let intake = &self.intake;
-        if intake.stop.is_cancelled() {
+        if intake.is_stopping() {
             return Err(Stopped);
         }
+        // A reader that always finds room lets others on its thread have their turn.
+        consume_budget().await;
         tokio::select! {
             biased;
-            () = intake.stop.cancelled() => Err(Stopped),
+            // First, because it seldom waits, and to listen for the stop costs something.
             hold = intake.hold(key) => Ok(Permit { intake: Arc::clone(intake), hold }),
+            () = intake.stop.cancelled() => Err(Stopped),
         }
     }
 }
@@ -197,7 +201,7 @@ impl Future for Pending {
         let ack = ready!(Pin::new(&mut self.answer).poll(cx)).unwrap_or(Ack::Nacked(Nack::Lost));
         // A reader that was given up on may still be running; it must not acknowledge anything.
         Poll::Ready(
-            if self.intake.fence.is_cancelled() && !is_off(Mechanism::Fencing) {
+            if self.intake.standing() == FENCED && !is_off(Mechanism::Fencing) {
                 Ack::Nacked(Nack::Fenced)
             } else {
                 ack
@@ -225,11 +229,20 @@ pub struct Intake {
     shares: Arc<Shares>,
     in_flight: AtomicUsize,
     landed: Notify,
+    /// How it stands: only ever becomes more. Asked several times for each event, by all threads.
+    standing: AtomicU8,
+    /// Wakes who waits for the stop.
     stop: CancellationToken,
-    fence: CancellationToken,
-    /// An event of a log was lost: nothing may overtake it.
-    broken: AtomicBool,
 }
+
+/// Events are delivered.
+const OPEN: u8 = 0;
+/// An event of a log was lost: nothing may overtake it.
+const BROKEN: u8 = 1;
+/// No new events.
+const STOPPED: u8 = 2;
+/// Another generation has taken over.
+const FENCED: u8 = 3;
 
 /// The lanes to the delivery threads, as an input sees them.
 pub trait Lanes: Send + Sync {
@@ -255,9 +268,8 @@ impl Intake {
             shares: Shares::new((max / 4).max(1)),
             in_flight: AtomicUsize::new(0),
             landed: Notify::new(),
+            standing: AtomicU8::new(OPEN),
             stop: CancellationToken::new(),
-            fence: CancellationToken::new(),
-            broken: AtomicBool::new(false),
         })
     }
 
@@ -270,12 +282,13 @@ impl Intake {
 
     /// Refuses new events from now on; what is running goes on.
     pub fn stop(&self) {
+        self.becomes(STOPPED);
         self.stop.cancel();
     }
 
     /// Stops, and refuses every acknowledgement that comes late: another generation takes over.
     pub fn fence(&self) {
-        self.fence.cancel();
+        self.becomes(FENCED);
         self.stop.cancel();
     }
 
@@ -298,19 +311,24 @@ impl Intake {
 
     /// Whether new events are refused.
     pub fn is_stopping(&self) -> bool {
-        self.stop.is_cancelled()
+        self.standing() >= STOPPED
+    }
+
+    fn standing(&self) -> u8 {
+        self.standing.load(Ordering::Acquire)
+    }
+
+    fn becomes(&self, standing: u8) {
+        self.standing.fetch_max(standing, Ordering::AcqRel);
     }
 
     /// Why no event may be delivered any more, if none may.
     fn refuses(&self) -> Option<Nack> {
-        if self.fence.is_cancelled() {
-            Some(Nack::Fenced)
-        } else if self.stop.is_cancelled() {
-            Some(Nack::Stopped)
-        } else if self.broken.load(Ordering::Acquire) {
-            Some(Nack::Lost)
-        } else {
-            None
+        match self.standing() {
+            OPEN => None,
+            BROKEN => Some(Nack::Lost),
+            STOPPED => Some(Nack::Stopped),
+            _ => Some(Nack::Fenced),
         }
     }
 
@@ -443,7 +461,7 @@ impl Drop for Delivery {
         let intake = &self.flight.intake;
         // Before the loss is told, so that nothing can be sent in between.
         if intake.settings.source == Source::Log {
-            intake.broken.store(true, Ordering::Release);
+            intake.becomes(BROKEN);
         }
         let nack = intake.refuses().unwrap_or(Nack::Lost);
         self.settle(Ack::Nacked(nack));
