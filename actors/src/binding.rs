@@ -405,6 +405,10 @@ impl Host for Ear {
         });
     }
 
+    fn recovered(&self) {
+        let _ = self.reports.send(Report::Recovered { who: self.who });
+    }
+
     fn disconnected(&self, cause: Cause) {
         self.fail(FailureClass::Disconnected, cause.to_string());
     }

@@ -33,6 +33,8 @@ pub(crate) struct Child {
     /// Whether it is to be opened when that has closed.
     pub(crate) open_when_closed: bool,
     pub(crate) last_error: Option<Arc<str>>,
+    /// Why it works, but not fully.
+    pub(crate) impaired: Option<Arc<str>>,
     pub(crate) panics: u64,
     /// Whether the app wants the events of this input.
     pub(crate) subscription: Subscription,
@@ -104,6 +106,7 @@ impl Child {
             closing: None,
             open_when_closed: false,
             last_error: None,
+            impaired: None,
             panics: 0,
             subscription: if component.subscribed {
                 Subscription::Wanted

@@ -25,6 +25,8 @@ pub(crate) enum Report {
     Failed { who: Who, failure: Failure },
     /// It works, but not fully.
     Degraded { who: Who, error: String },
+    /// It works fully again.
+    Recovered { who: Who },
     /// A call waits for an output that is away.
     Wanted { component: ComponentId },
     /// A call of it panicked.

@@ -214,6 +214,41 @@ fn a_refusal_is_tried_again_every_half_minute_and_never_counted_as_a_crash() {
 }
 
 #[test]
+fn a_binding_that_does_not_work_fully_says_why_until_it_does_again() {
+    Setup::held().run(async |stand| {
+        let strings = Strings::new();
+        let acts = [
+            Act::Impaired("one of three brokers"),
+            Act::Recovered,
+            Act::Panic,
+            Act::Impaired("two of three brokers"),
+            Act::Recovered,
+        ];
+        stand.load_sides("p", &puppet(), &strings.shared(), vec![Role::Output]);
+        answers(stand, "p").await;
+        strings.next_call(acts);
+        let said = async |expected: Option<&str>| {
+            let is_said = || {
+                let side = stand.side("p", Role::Output)?;
+                assert_eq!(side.state, "Running");
+                (side.last_error.as_deref() == expected).then_some(())
+            };
+            stand.until("it to be said", is_said).await;
+        };
+        answers(stand, "p").await;
+        said(Some("one of three brokers")).await;
+        answers(stand, "p").await;
+        said(None).await;
+        stand.invoke("p", "create", "x", &[]).await.unwrap_err();
+        said(Some("panicked: the puppet panics")).await;
+        answers(stand, "p").await;
+        said(Some("two of three brokers")).await;
+        answers(stand, "p").await;
+        said(None).await;
+    });
+}
+
+#[test]
 fn a_disconnect_is_reconnected_for_ever() {
     Setup::held().run(async |stand| {
         let strings = Strings::new();

@@ -227,6 +227,7 @@ impl Supervisor {
             observer.opened(&child.component);
         }
         let before = child.serving.replace(serving);
+        child.impaired = None;
         if child.life.restarts() == 0 {
             tracing::info!(
                 target: "dapr.runtime.processor.binding",
@@ -361,6 +362,33 @@ impl Supervisor {
                 .set(&child.component.name, Some(entry(child, why)));
             self.table_changed();
         }
+    }
+
+    /// A running binding says that it works, but not fully, and why; or that it does again.
+    fn impaired(&mut self, who: Who, why: Option<Arc<str>>) {
+        let key = (who.component, who.role);
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut child.impaired, why.clone());
+        let name = child.component.display();
+        match (before, why) {
+            (_, Some(why)) => {
+                tracing::warn!(
+                    target: "dapr.runtime.processor.binding",
+                    "{name} works, but not fully: {why}"
+                );
+                child.last_error = Some(why);
+            }
+            (Some(before), None) => {
+                tracing::info!(
+                    target: "dapr.runtime.processor.binding", "{name} works fully again"
+                );
+                child.last_error.take_if(|last| *last == before);
+            }
+            (None, None) => return,
+        }
+        self.publish(key);
     }
 
     fn invoke_panicked(&mut self, who: Who, panic: &str) {
@@ -544,13 +572,8 @@ impl StreamHandler<Report> for Supervisor {
         match report {
             Report::Opened { who, side } => self.opened(who, side, ctx),
             Report::Failed { who, failure } => self.failed(who, failure, ctx),
-            Report::Degraded { who, error } => {
-                let key = (who.component, who.role);
-                if let Some(child) = self.children.get_mut(&key) {
-                    child.last_error = Some(error.into());
-                    self.publish(key);
-                }
-            }
+            Report::Degraded { who, error } => self.impaired(who, Some(error.into())),
+            Report::Recovered { who } => self.impaired(who, None),
             Report::Wanted { component } => {
                 self.happen((component, Role::Output), LifeEvent::Wanted, ctx);
             }

@@ -266,6 +266,7 @@ impl Child {
             self.subscription = Subscription::Unknown;
         }
         self.last_error = None;
+        self.impaired = None;
         if !Arc::ptr_eq(&before, &self.component) {
             tracing::info!(
                 target: "dapr.runtime.processor",

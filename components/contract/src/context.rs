@@ -25,6 +25,8 @@ pub struct Identity {
 pub trait Host: Send + Sync {
     /// The binding works, but not fully.
     fn degraded(&self, cause: Cause);
+    /// It works fully again.
+    fn recovered(&self);
     /// The connection is gone: open the binding anew.
     fn disconnected(&self, cause: Cause);
     /// A task of the binding panicked.
@@ -153,9 +155,15 @@ impl OpenContext {
         });
     }
 
-    /// Says that the binding works, but not fully. Cleared when it is opened anew.
+    /// Says that the binding works, but not fully: until [`report_recovered`](Self::report_recovered),
+    /// or until it is opened anew.
     pub fn report_degraded(&self, cause: impl Into<Cause>) {
         self.host.degraded(cause.into());
+    }
+
+    /// Says that the binding works fully again.
+    pub fn report_recovered(&self) {
+        self.host.recovered();
     }
 
     /// Says that the connection is gone, for a binding that notices between calls.

@@ -54,6 +54,8 @@ impl Host for Ear {
         self.disconnected(cause);
     }
 
+    fn recovered(&self) {}
+
     fn disconnected(&self, cause: Cause) {
         self.0.lock().unwrap().push(cause.to_string());
     }

@@ -242,6 +242,7 @@ impl Member {
             return Err(self.outage.lost());
         }
         self.outage.over();
+        self.cx.report_recovered();
         Ok(())
     }
 

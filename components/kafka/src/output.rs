@@ -201,6 +201,7 @@ impl Writer {
                     () = outage.due(cx.clock()) => {
                         if there_again(&client, topic.clone(), &cx).await {
                             outage.over();
+                            cx.report_recovered();
                             continue;
                         }
                         give_up_waiting(&client, &cx).await;

@@ -18,6 +18,7 @@ struct Deaf;
 
 impl Host for Deaf {
     fn degraded(&self, _: Cause) {}
+    fn recovered(&self) {}
     fn disconnected(&self, _: Cause) {}
     fn crashed(&self, panic: String) {
         panic!("{panic}");

@@ -24,6 +24,10 @@ pub enum Act {
     /// What it should.
     #[default]
     Well,
+    /// What it should, and says that it does not do so fully.
+    Impaired(&'static str),
+    /// What it should, and says that it does so fully again.
+    Recovered,
     /// It panics.
     Panic,
     /// It panics in a task that it has spawned, and goes on well.
@@ -311,6 +315,8 @@ fn next(acts: &Mutex<VecDeque<Act>>) -> Act {
 
 async fn perform(act: Act, cx: &OpenContext) {
     match act {
+        Act::Impaired(why) => cx.report_degraded(why),
+        Act::Recovered => cx.report_recovered(),
         Act::Panic => panic!("the puppet panics"),
         Act::PanicInTask => cx.spawn(async { panic!("the puppet's task panics") }),
         Act::Hang => std::future::pending().await,

@@ -48,6 +48,10 @@ impl Host for Deaf {
         panic!("it reported itself degraded: {cause}");
     }
 
+    fn recovered(&self) {
+        panic!("it reported itself recovered");
+    }
+
     fn disconnected(&self, cause: Cause) {
         panic!("it reported itself disconnected: {cause}");
     }

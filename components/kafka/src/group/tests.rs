@@ -48,6 +48,10 @@ impl Host for Ear {
         self.0.lock().unwrap().push(cause.to_string());
     }
 
+    fn recovered(&self) {
+        self.0.lock().unwrap().push("recovered".into());
+    }
+
     fn disconnected(&self, cause: Cause) {
         self.degraded(cause);
     }
@@ -221,6 +225,9 @@ async fn a_short_outage_is_bridged_and_a_long_one_ends_the_reader() {
         scene.cluster.broker_up(-1).unwrap();
         scene.write(&["2"]).await;
         scene.delivery().await.ack(Bytes::new());
+        while scene.said.0.lock().unwrap().len() < 2 {
+            scene.clock.sleep(Duration::from_millis(5)).await;
+        }
         scene.cluster.broker_down(-1).unwrap();
     })
     .await;
@@ -230,7 +237,9 @@ async fn a_short_outage_is_bridged_and_a_long_one_ends_the_reader() {
         error.to_string().starts_with("all brokers are away: "),
         "{error}"
     );
-    assert!(scene.said.0.lock().unwrap()[0].starts_with("all brokers are away: "));
+    let said = scene.said.0.lock().unwrap();
+    assert!(said[0].starts_with("all brokers are away: "), "{said:?}");
+    assert_eq!(said[1], "recovered");
 }
 
 #[tokio::test]
