@@ -101,7 +101,8 @@ group_loom() {
 
 group_sidecar() {
   command -v python3 >/dev/null || { echo "python3 is missing"; return 77; }
-  cargo test --quiet --test sidecar
+  # They wait most of their time.
+  cargo test --quiet --test sidecar -- --test-threads=4
 }
 
 group_http() { cargo test --quiet -p bindery-http --test '*'; }

@@ -4,9 +4,10 @@
 //! `try_recv`, with one waker for its consumer. Producers never wait at a lane: they hold a slot
 //! (see [`bindery_contract::credit`]), and there are no more slots than a lane has room.
 //!
-//! The protocol. Producer: push, *then* wake (at the end of its [burst](crate::burst)). Consumer: take; nothing there: register the waker,
-//! *then* take again, and only then sleep. So either the consumer's second look finds what was
-//! pushed, or the producer finds the waker. `tests/loom.rs` checks it on this very source.
+//! The protocol. Producer: push, *then* wake (at the end of its burst, see `burst.rs`). Consumer:
+//! take; nothing there: register the waker, *then* take again, and only then sleep. So either the
+//! consumer's second look finds what was pushed, or the producer finds the waker. `tests/loom.rs`
+//! checks it on this very source.
 
 use std::task::{Context, Poll};
 
