@@ -1,5 +1,7 @@
 //! What is asked at Entra ID, and where: what the settings leave open, the environment says.
 
+use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,8 +9,11 @@ use bindery_contract::settings::Secret;
 use bindery_contract::{Clock, OpenError};
 use ring::digest;
 use serde_json::json;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::task::spawn_blocking;
 
-use super::{Cloud, Entra, Way};
+use super::{Cloud, Entra, Way, certificate, command_line};
 use crate::assertion::{Algorithm, AssertionKey, encode};
 use crate::endpoint::{CLIENT_ASSERTION, Endpoint, EndpointError, Grant};
 
@@ -17,6 +22,19 @@ const ASSERTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// The variables of a process, by their names.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The most that is read of a file, in bytes: a certificate with all its chain is far smaller.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Where Azure runs an app for its user, one of these says where its identity is.
+const CLOUD_SERVICE: [&str; 3] = ["IDENTITY_ENDPOINT", "IMDS_ENDPOINT", "MSI_ENDPOINT"];
+
+/// What to do on a way.
+pub(super) enum Step<'a> {
+    Ask(Question<'a>),
+    /// Nothing, for this reason.
+    Not(String),
+}
 
 /// A question for a token.
 pub(super) enum Question<'a> {
@@ -34,6 +52,13 @@ pub(super) enum Question<'a> {
         endpoint: Endpoint,
         query: Vec<(&'static str, String)>,
         header: (&'static str, String),
+        /// Whether it has to be found first: it may be nowhere, and other ways wait.
+        find: bool,
+    },
+    /// The Azure CLI knows who is signed in.
+    CommandLine {
+        resource: &'static str,
+        tenant: Option<String>,
     },
 }
 
@@ -41,36 +66,52 @@ pub(super) enum Question<'a> {
 pub(super) enum Proof<'a> {
     Secret(&'a Secret),
     Certificate(&'a AssertionKey),
-    CertificateFile(&'a Path),
+    CertificateFile(&'a Path, &'a Secret),
     /// A file with an assertion that somebody else signed, and replaces.
     AssertionFile(PathBuf),
 }
 
 impl Entra {
-    /// What to ask when one goes this way; `None` when the environment lacks what it needs.
+    /// What to ask when one goes this way.
     pub(super) fn question<'a>(
         &self,
         way: &'a Way,
         environment: Environment<'_>,
-    ) -> Result<Option<Question<'a>>, OpenError> {
+    ) -> Result<Step<'a>, OpenError> {
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         let (mut tenant, mut client_id) = (self.tenant.clone(), self.client_id.clone());
         let proof = match way {
             Way::Secret(secret) => Proof::Secret(secret),
             Way::Certificate(key) => Proof::Certificate(key),
-            Way::CertificateFile(file) => Proof::CertificateFile(file),
+            Way::CertificateFile { file, password } => Proof::CertificateFile(file, password),
             Way::Workload => {
                 tenant = tenant.or_else(|| variable("AZURE_TENANT_ID"));
                 client_id = client_id.or_else(|| variable("AZURE_CLIENT_ID"));
                 match variable("AZURE_FEDERATED_TOKEN_FILE") {
                     Some(file) => Proof::AssertionFile(file.into()),
-                    None => return Ok(None),
+                    None => return Ok(lacks("AZURE_FEDERATED_TOKEN_FILE")),
                 }
             }
-            Way::Machine => return self.of_machine(&variable).map(Some),
+            Way::Machine => return self.of_machine(&variable).map(Step::Ask),
+            Way::CommandLine { is_named } => {
+                let in_cloud = CLOUD_SERVICE.iter().find(|name| variable(name).is_some());
+                if let Some(name) = in_cloud.filter(|_| !is_named) {
+                    return Ok(Step::Not(format!(
+                        "commandlineinterface has to be named in azureAuthMethods where {name} is set"
+                    )));
+                }
+                return Ok(Step::Ask(Question::CommandLine {
+                    resource: self.resource,
+                    tenant,
+                }));
+            }
+            Way::Closed(reason) => return Ok(Step::Not((*reason).to_owned())),
         };
-        let (Some(tenant), Some(client_id)) = (tenant, client_id) else {
-            return Ok(None);
+        let Some(tenant) = tenant else {
+            return Ok(lacks("azureTenantId or AZURE_TENANT_ID"));
+        };
+        let Some(client_id) = client_id else {
+            return Ok(lacks("azureClientId or AZURE_CLIENT_ID"));
         };
         let host = match self.cloud {
             Some(cloud) => cloud.authority().to_owned(),
@@ -78,7 +119,7 @@ impl Entra {
                 .unwrap_or_else(|| Cloud::Public.authority().to_owned()),
         };
         let audience = format!("{}/{tenant}/oauth2/v2.0/token", host.trim_end_matches('/'));
-        Ok(Some(Question::Application {
+        Ok(Step::Ask(Question::Application {
             authority: Endpoint::new(&audience, None)
                 .map_err(|error| unusable(&audience, error))?,
             audience,
@@ -94,6 +135,7 @@ impl Entra {
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Question<'static>, OpenError> {
         let named = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
+        let find = named.is_none() && self.ways.len() > 1;
         let (url, version, header) = match named {
             Some((url, header)) => (url, "2019-08-01", ("X-IDENTITY-HEADER", header)),
             None => {
@@ -115,8 +157,14 @@ impl Entra {
             endpoint: Endpoint::of_machine(&url).map_err(|error| unusable(&url, error))?,
             query,
             header,
+            find,
         })
     }
+}
+
+/// A workload lacks this; the others have got all by the settings.
+fn lacks(what: &str) -> Step<'static> {
+    Step::Not(format!("workloadidentity needs {what}, which is not set"))
 }
 
 fn unusable(url: &str, error: EndpointError) -> OpenError {
@@ -130,12 +178,19 @@ impl Question<'_> {
                 endpoint,
                 query,
                 header,
+                find,
             } => {
+                if *find {
+                    endpoint.find(clock).await?;
+                }
                 let query: Vec<_> = query
                     .iter()
                     .map(|(name, value)| (*name, value.as_str()))
                     .collect();
                 endpoint.look(&query, (header.0, &header.1), clock).await
+            }
+            Self::CommandLine { resource, tenant } => {
+                command_line::ask(resource, tenant.as_deref(), clock).await
             }
             Self::Application {
                 authority,
@@ -179,15 +234,13 @@ impl Proof<'_> {
         let key = match self {
             Self::Secret(secret) => return Ok(Shown::Secret(secret)),
             Self::AssertionFile(file) => {
-                let assertion = file_text(file).await?;
+                let assertion = String::from_utf8(contents(file).await?)
+                    .map_err(|_| OpenError::refused(format!("{} is no text", file.display())))?;
                 return Ok(Shown::Assertion(assertion.trim().to_owned()));
             }
             Self::Certificate(key) => *key,
-            Self::CertificateFile(file) => {
-                let pem = file_text(file).await?;
-                let unusable = |error| format!("{} {error}", file.display());
-                read = AssertionKey::in_one(&pem)
-                    .map_err(|error| OpenError::refused(unusable(error)))?;
+            Self::CertificateFile(file, password) => {
+                read = certificate(file, password).await?;
                 &read
             }
         };
@@ -200,10 +253,36 @@ impl Proof<'_> {
     }
 }
 
+/// The certificate in a file, which others replace. To undo an encryption takes its time.
+async fn certificate(file: &Path, password: &Secret) -> Result<AssertionKey, OpenError> {
+    let bytes = contents(file).await?;
+    let password = password.clone();
+    let reading = spawn_blocking(move || certificate::read(&bytes, &password));
+    let read = match reading.await {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => return Err(OpenError::disconnected("the runtime is shutting down")),
+        },
+    };
+    read.map_err(|error| OpenError::refused(format!("{} {error}", file.display())))
+}
+
 /// What a file holds that others replace.
-async fn file_text(file: &Path) -> Result<String, OpenError> {
-    let text = tokio::fs::read_to_string(file).await;
-    text.map_err(|error| OpenError::refused(format!("{} cannot be read: {error}", file.display())))
+async fn contents(file: &Path) -> Result<Vec<u8>, OpenError> {
+    let reading = async {
+        let mut bytes = Vec::new();
+        let opened = File::open(file).await?;
+        opened.take(LARGEST + 1).read_to_end(&mut bytes).await?;
+        Ok(bytes)
+    };
+    let bytes: io::Result<Vec<u8>> = reading.await;
+    let why = match bytes {
+        Ok(bytes) if bytes.len() as u64 <= LARGEST => return Ok(bytes),
+        Ok(_) => format!("is larger than {LARGEST} bytes"),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    Err(OpenError::refused(format!("{} {why}", file.display())))
 }
 
 #[cfg(test)]
@@ -228,10 +307,14 @@ mod tests {
             let found = environment.iter().find(|(known, _)| *known == name)?;
             Some(found.1.to_owned())
         };
-        let questions = entra.ways.iter().filter_map(|way| {
-            let question = entra.question(way, &variable).transpose()?;
-            Some(question.map(|question| words(&question)))
-        });
+        let questions = entra
+            .ways
+            .iter()
+            .filter_map(|way| match entra.question(way, &variable) {
+                Ok(Step::Ask(question)) => Some(Ok(words(&question))),
+                Ok(Step::Not(_)) => None,
+                Err(error) => Some(Err(error)),
+            });
         let questions: Result<_, OpenError> = questions.collect();
         questions.map_err(|error| error.to_string())
     }
@@ -239,6 +322,7 @@ mod tests {
     fn words(question: &Question<'_>) -> String {
         match question {
             Question::Machine { query, header, .. } => format!("machine {} {query:?}", header.0),
+            Question::CommandLine { tenant, .. } => format!("az {tenant:?}"),
             Question::Application {
                 audience,
                 client_id,
@@ -248,7 +332,7 @@ mod tests {
                 let proof = match proof {
                     Proof::Secret(secret) => secret.expose().to_owned(),
                     Proof::Certificate(_) => "a certificate".to_owned(),
-                    Proof::CertificateFile(file) => file.display().to_string(),
+                    Proof::CertificateFile(file, _) => file.display().to_string(),
                     Proof::AssertionFile(file) => file.display().to_string(),
                 };
                 format!("{client_id} {audience} {proof}")
@@ -276,6 +360,10 @@ mod tests {
         format!("c {PUBLIC} /token")
     }
 
+    fn az(tenant: Option<&str>) -> String {
+        format!("az {tenant:?}")
+    }
+
     fn machine(client_id: Option<&str>) -> String {
         let mut query = vec![
             ("api-version", "2018-02-01"),
@@ -293,21 +381,32 @@ mod tests {
             ("azureCertificateFile", "/certificate"),
         ];
         let in_file = format!("c {PUBLIC} /certificate");
+        let (of_client, of_nobody) = (machine(Some("c")), machine(None));
+        let nobodys_az = || az(None);
+        let az = || az(Some("t"));
         for (settings, environment, expected) in [
             (
                 &SECRET[..],
                 &WORKLOAD[..],
-                &[secret(), workload(), machine(Some("c"))][..],
+                vec![secret(), workload(), of_client.clone(), az()],
             ),
-            (&file, &WORKLOAD, &[in_file, workload(), machine(Some("c"))]),
-            (&[], &WORKLOAD, &[workload(), machine(None)]),
-            (&[], &WORKLOAD[..2], &[machine(None)]),
+            (
+                &file,
+                &WORKLOAD,
+                vec![in_file, workload(), of_client.clone(), az()],
+            ),
+            (
+                &[],
+                &WORKLOAD,
+                vec![workload(), of_nobody.clone(), nobodys_az()],
+            ),
+            (&[], &WORKLOAD[..2], vec![of_nobody, nobodys_az()]),
             (
                 &SECRET[..2],
                 &WORKLOAD[..1],
-                &[workload(), machine(Some("c"))],
+                vec![workload(), of_client.clone(), az()],
             ),
-            (&SECRET[1..], &[], &[machine(Some("c"))]),
+            (&SECRET[1..], &[], vec![of_client, nobodys_az()]),
         ] {
             let asked = questions(settings, environment).unwrap();
             assert_eq!(asked, expected, "{settings:?} {environment:?}");
@@ -316,30 +415,75 @@ mod tests {
 
     #[test]
     fn the_settings_say_which_ways_are_allowed_and_in_which_order() {
+        let of_client = || machine(Some("c"));
+        let az = || az(Some("t"));
         for (allowed, expected) in [
             ("workloadidentity, creds", &[workload(), secret()][..]),
-            ("MI,clientcredentials", &[machine(Some("c")), secret()]),
+            ("MI,clientcredentials", &[of_client(), secret()]),
             ("cert,ClientCredentials", &[secret()]),
             ("wi", &[workload()]),
+            ("cli, MI", &[az(), of_client()]),
+            ("CommandLineInterface", &[az()]),
+            ("spiffe,mi", &[of_client()]),
+            ("creds,SpiffeWorkloadIdentity", &[secret()]),
         ] {
             let settings = [&SECRET[..], &[("azureAuthMethods", allowed)]].concat();
             let asked = questions(&settings, &WORKLOAD).unwrap();
             assert_eq!(asked, expected, "{allowed}");
         }
+    }
+
+    #[test]
+    fn ways_that_lead_nowhere_say_so_without_the_network() {
+        const NOTHING: &str = "no suitable token provider for Azure AD; errors: ";
+        let no_spiffe = "spiffeworkloadidentity needs a SPIFFE identity of the sidecar's own, and \
+                         this one has none; name a file that spiffe-helper keeps fresh in \
+                         AZURE_FEDERATED_TOKEN_FILE, for workloadidentity";
+        let no_certificate = "clientcertificate needs azureTenantId, azureClientId, and \
+                              azureCertificate or azureCertificateFile";
         for (allowed, says) in [
-            ("none", "all Azure auth methods have been disabled"),
-            ("cli", "cli is not supported"),
-            ("spiffe,mi", "spiffe is not supported"),
-            ("magic", "\"magic\" is no way to prove who one is"),
-            ("cert", "no suitable token provider for Azure AD"),
+            (
+                "none",
+                "all Azure auth methods have been disabled with auth method 'None'".to_owned(),
+            ),
+            (
+                "mi,None",
+                "all Azure auth methods have been disabled with auth method 'None'".to_owned(),
+            ),
+            (
+                "magic",
+                "\"magic\" is no way to prove who one is; there are clientcredentials, \
+                 clientcertificate, workloadidentity, spiffeworkloadidentity, managedidentity, \
+                 commandlineinterface and none"
+                    .to_owned(),
+            ),
+            ("cert", format!("{NOTHING}{no_certificate}")),
+            ("spiffe", format!("{NOTHING}{no_spiffe}")),
+            (
+                "spiffe,cert",
+                format!("{NOTHING}{no_spiffe}; {no_certificate}"),
+            ),
         ] {
             let settings = [&SECRET[..], &[("azureAuthMethods", allowed)]].concat();
             let error = questions(&settings, &WORKLOAD).unwrap_err();
-            assert!(
-                error.starts_with("setting \"azureAuthMethods\": ") && error.contains(says),
-                "{error}"
-            );
+            assert_eq!(error, format!("setting \"azureAuthMethods\": {says}"));
         }
+        let error = questions(&[("azureAuthMethods", "creds")], &[]).unwrap_err();
+        let says = "clientcredentials needs azureTenantId, azureClientId and azureClientSecret";
+        assert!(error.ends_with(&format!("{NOTHING}{says}")), "{error}");
+    }
+
+    #[test]
+    fn the_azure_cli_has_to_be_named_where_azure_runs_the_app() {
+        for name in CLOUD_SERVICE {
+            let environment = [(name, "http://127.0.0.1:1/msi")];
+            assert_eq!(questions(&[], &environment).unwrap(), [machine(None)]);
+            let named = [("azureAuthMethods", "cli")];
+            assert_eq!(questions(&named, &environment).unwrap(), [az(None)]);
+        }
+        let environment = [("MSI_ENDPOINT", "")];
+        let asked = questions(&[], &environment).unwrap();
+        assert_eq!(asked, [machine(None), az(None)]);
     }
 
     #[test]
@@ -379,14 +523,9 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_cannot_be_used_is_named() {
-        for (key, value) in [
-            ("azureCertificatePassword", "p"),
-            ("azureCertificate", "rubbish"),
-        ] {
-            let settings = [&SECRET[..2], &[(key, value)]].concat();
-            let error = questions(&settings, &[]).unwrap_err();
-            assert!(error.contains(&format!("setting \"{key}\": ")), "{error}");
-        }
+    fn a_certificate_that_cannot_be_used_is_named() {
+        let settings = [&SECRET[..2], &[("azureCertificate", "rubbish")]].concat();
+        let error = questions(&settings, &[]).unwrap_err();
+        assert!(error.contains("setting \"azureCertificate\": "), "{error}");
     }
 }
