@@ -142,8 +142,8 @@ fn a_pfx_of_any_age_is_read_from_a_file_and_from_the_setting() {
                 let file = workshop.write(&pfx);
                 let settings = [(FILE, path(&file)), (PASSWORD, password)];
                 signs(&authority, &settings, &thumbprint).await;
-                let text = BASE64_STANDARD.encode(&pfx);
-                let settings = [(CERTIFICATE, &*text), (PASSWORD, password)];
+                let base64 = BASE64_STANDARD.encode(&pfx);
+                let settings = [(CERTIFICATE, &*base64), (PASSWORD, password)];
                 signs(&authority, &settings, &thumbprint).await;
             }
         }

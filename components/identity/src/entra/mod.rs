@@ -3,6 +3,7 @@
 mod certificate;
 mod cloud;
 mod command_line;
+mod proof;
 mod question;
 mod way;
 
@@ -84,23 +85,21 @@ impl Provider for Entra {
                 Ok(grant) => return Ok(token(grant, clock)),
                 Err(error) => error,
             };
+            if !way.passes_on() {
+                return Err(refused(&error, &asked));
+            }
             reasons.push(error.to_string());
             asked.push(error);
-            if !way.passes_on() {
-                return Err(refused(&asked));
-            }
         }
         Err(nothing(&asked, &reasons))
     }
 }
 
-/// Why the last way that was asked gave no token, which decides, and those that passed on to it.
-fn refused(asked: &[OpenError]) -> OpenError {
-    let texts: Vec<_> = asked.iter().map(ToString::to_string).collect();
-    match asked.last() {
-        Some(last) => last.with_cause(told(&texts)),
-        None => OpenError::invalid(told(&texts)),
-    }
+/// Why the way that decides gave no token, and those before it that passed on to it.
+fn refused(error: &OpenError, before: &[OpenError]) -> OpenError {
+    let errors = before.iter().chain([error]);
+    let texts: Vec<_> = errors.map(ToString::to_string).collect();
+    error.with_cause(told(&texts))
 }
 
 /// Why no way led to a token. There is hope as long as one of them may be back.

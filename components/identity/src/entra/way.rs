@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bindery_contract::settings::{Secret, SettingsError};
 
-use super::certificate;
+use super::certificate::{self, CertificateError};
 use crate::assertion::AssertionKey;
 use crate::settings::EntraSettings;
 
@@ -38,7 +38,7 @@ enum Method {
     CommandLine { is_named: bool },
 }
 
-/// What is gone where the settings say nothing.
+/// The ways that are tried where the settings name none.
 const DEFAULT: [Method; 6] = [
     Method::Secret,
     Method::Certificate,
@@ -88,7 +88,7 @@ impl Way {
             },
             Method::Certificate if !certificate.is_empty() => {
                 let key = certificate::read(certificate.expose().as_bytes(), password)
-                    .map_err(|error| error.of_setting())?;
+                    .map_err(CertificateError::of_setting)?;
                 if is_named {
                     Self::Certificate(key)
                 } else {
