@@ -361,3 +361,11 @@ fn no_file_is_too_strange_for_an_answer() {
         is_answered(&rubbish);
     });
 }
+
+#[tokio::test]
+async fn a_file_without_an_end_is_not_read_to_its_end() {
+    let settings = [&IDS[..], &[(FILE, "/dev/zero")]].concat();
+    let error = ask(&settings).await.unwrap_err();
+    assert!(matches!(error, OpenError::Refused(_)), "{error:?}");
+    assert_eq!(error.to_string(), "/dev/zero is larger than 1048576 bytes");
+}
