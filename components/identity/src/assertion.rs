@@ -33,17 +33,30 @@ pub(crate) enum AssertionKeyError {
 impl AssertionKey {
     /// From PEM.
     pub(crate) fn of(certificate: &str, key: &str) -> Result<Self, AssertionKeyError> {
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+        let chain = Self::chain(certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|error| AssertionKeyError::Key(error.to_string()))?;
+        Self::of_der(chain, &key)
+    }
+
+    /// The certificates of a PEM text.
+    pub(crate) fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, AssertionKeyError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.map_err(|error| AssertionKeyError::Certificate(error.to_string()))?;
         if chain.is_empty() {
             return Err(AssertionKeyError::Certificate(
                 "there is no PEM block".into(),
             ));
         }
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-            .map_err(|error| AssertionKeyError::Key(error.to_string()))?;
-        let key = ring::sign::any_supported_type(&key)
+        Ok(chain)
+    }
+
+    /// From DER. The first certificate is that of the key.
+    pub(crate) fn of_der(
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'_>,
+    ) -> Result<Self, AssertionKeyError> {
+        let key = ring::sign::any_supported_type(key)
             .map_err(|error| AssertionKeyError::Key(error.to_string()))?;
         let pair = CertifiedKey::new(chain, key);
         match pair.keys_match() {

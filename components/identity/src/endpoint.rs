@@ -96,6 +96,17 @@ impl Endpoint {
             .await
     }
 
+    /// Finds out whether somebody answers here, whatever the answer is.
+    pub(crate) async fn find(&self, clock: &Clock) -> Result<(), OpenError> {
+        let asking = self.http.get(self.url.clone()).send();
+        let why = match clock.timeout(NEAR, asking).await {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) => Chain(&error.without_url()).to_string(),
+            None => format!("no answer within {NEAR:?}"),
+        };
+        Err(OpenError::disconnected(self.says(&why)))
+    }
+
     async fn answer(&self, request: RequestBuilder, clock: &Clock) -> Result<Grant, OpenError> {
         let asking = async {
             let response = request.send().await?;

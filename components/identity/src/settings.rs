@@ -20,14 +20,15 @@ pub struct EntraSettings {
     /// The secret of `azureClientId`.
     #[schemars(extend("x-aliases" = ["spnClientSecret", "clientSecret"]))]
     pub azure_client_secret: Secret,
-    /// The certificate of `azureClientId` and its RSA key, both as PEM in one text; PFX is not
-    /// supported.
+    /// The certificate of `azureClientId` and its RSA key: as PEM, both in one text, or PKCS#12
+    /// (PFX) as base64.
     #[schemars(extend("x-aliases" = ["spnCertificate"]))]
     pub azure_certificate: Secret,
-    /// A file with what `azureCertificate` would have. Read again for each token.
+    /// A file with what `azureCertificate` would have; PFX need not be base64. Read again for each
+    /// token. Where both are given, the file counts.
     #[schemars(extend("x-aliases" = ["spnCertificateFile"]))]
     pub azure_certificate_file: String,
-    /// Not supported: write the key without a password.
+    /// The password of the PFX, or of the key where PEM has it encrypted (PKCS#8). Default: none.
     #[schemars(extend("x-aliases" = ["spnCertificatePassword"]))]
     pub azure_certificate_password: Secret,
     /// The cloud: `AzurePublicCloud`, `AzureChinaCloud` or `AzureUSGovernmentCloud`. Default: the
@@ -35,10 +36,13 @@ pub struct EntraSettings {
     #[schemars(extend("x-aliases" = ["azureCloud"]))]
     pub azure_environment: String,
     /// The ways to prove who one is, separated by commas: `clientcredentials`,
-    /// `clientcertificate`, `workloadidentity`, `managedidentity`, or `none`. The first of them
-    /// that has what it needs is taken; where a managed identity gives no token, the next one is.
-    /// Default: all, in this order. `spiffeworkloadidentity` and `commandlineinterface` are not
-    /// supported.
+    /// `clientcertificate`, `workloadidentity`, `spiffeworkloadidentity`, `managedidentity`,
+    /// `commandlineinterface`, or `none`. The first of them that has what it needs is taken; where
+    /// a managed identity or the Azure CLI gives no token, the next one is. Default: all, in this
+    /// order, but the Azure CLI only where Azure does not run the app. It is asked as
+    /// `az account get-access-token`, for at most 30 seconds. A SPIFFE identity of its own the
+    /// sidecar has none: name a file that spiffe-helper keeps fresh in
+    /// `AZURE_FEDERATED_TOKEN_FILE`, for `workloadidentity`.
     #[schemars(extend("x-aliases" = [
         "azureADAuthMethods",
         "entraIDAuthMethods",

@@ -1,20 +1,19 @@
-//! What becomes of the ways to a token of Entra ID: in processes of their own, because the
-//! environment says where it is. What is asked on each way is tested where the tokens are shown.
+//! What becomes of the ways to a token of Entra ID. What is asked on each way is tested where the
+//! tokens are shown.
+
+mod common;
 
 use std::time::SystemTime;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use bindery_contract::settings::{Conventions, Properties, Secret, decode};
+use bindery_contract::settings::Secret;
 use bindery_contract::{Clock, OpenError};
-use bindery_identity::{Entra, EntraSettings, Provider, Token, object_id};
-use bindery_testkit::alone::{is_alone, run_alone};
-use bindery_testkit::identity::{Identity, Reply, entra_token, token};
-use bindery_testkit::ports;
+use bindery_identity::{Token, object_id};
+use bindery_testkit::identity::{Reply, entra_token, token};
+use tokio::net::TcpListener;
 
-/// The variables that say where Entra ID is.
-const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
-const MACHINE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+use self::common::{AUTHORITY, MACHINE, alone, alone_with, provider};
 
 const APPLICATION: [(&str, &str); 3] = [
     ("azureTenantId", "tenant"),
@@ -22,30 +21,9 @@ const APPLICATION: [(&str, &str); 3] = [
     ("azureClientSecret", "secret"),
 ];
 
-/// Runs a test in a process of its own, with an authority and a machine that are not there yet.
-fn alone(test: &str, body: impl AsyncFnOnce()) {
-    if !is_alone(test) {
-        let url = || format!("http://127.0.0.1:{}", ports::free());
-        return run_alone(test, &[(AUTHORITY, &url()), (MACHINE, &url())]);
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(body());
-}
-
-async fn provider(variable: &str, reply: Reply) -> Identity {
-    let url = std::env::var(variable).unwrap();
-    Identity::start_at(&url, None, move |_| reply.clone()).await
-}
-
 async fn ask(methods: &str) -> Result<Token, OpenError> {
-    let mut properties: Properties = APPLICATION.into_iter().collect();
-    properties.set("azureAuthMethods", methods);
-    let settings = decode::<EntraSettings>(&properties, Conventions::Usual).unwrap();
-    let entra = Entra::of(&settings, "https://db.example.com").unwrap();
-    entra.fetch(&Clock::system()).await
+    let methods = [("azureAuthMethods", methods)];
+    common::ask(&[&APPLICATION[..], &methods].concat()).await
 }
 
 fn refusal() -> Reply {
@@ -73,15 +51,16 @@ fn the_first_way_that_gives_a_token_is_the_last_that_is_gone() {
             let authority = provider(AUTHORITY, token("of-the-application", 60)).await;
             let given = ask("mi,creds").await.unwrap();
             assert_eq!(given.pass.expose(), "of-the-machine");
+            // One asks whether it is there, and then for the token.
             assert_eq!(
                 (machine.questions().len(), authority.questions().len()),
-                (1, 0)
+                (2, 0)
             );
             let given = ask("").await.unwrap();
             assert_eq!(given.pass.expose(), "of-the-application");
             assert_eq!(
                 (machine.questions().len(), authority.questions().len()),
-                (1, 1)
+                (2, 1)
             );
         },
     );
@@ -130,12 +109,56 @@ fn when_no_way_leads_to_a_token_all_are_told() {
         // A workload identity has nothing in this environment.
         let error = ask("wi").await.unwrap_err();
         assert!(matches!(error, OpenError::Invalid(_)), "{error:?}");
-        assert!(
-            error
-                .to_string()
-                .starts_with("no suitable token provider for Azure AD: "),
-            "{error}"
+        assert_eq!(
+            error.to_string(),
+            "no suitable token provider for Azure AD; errors: workloadidentity needs \
+             AZURE_FEDERATED_TOKEN_FILE, which is not set"
         );
+    });
+}
+
+#[test]
+fn a_way_that_lacks_a_setting_or_a_variable_says_which() {
+    let test = "a_way_that_lacks_a_setting_or_a_variable_says_which";
+    let variables = [
+        ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere"),
+        ("PATH", "/nowhere"),
+    ];
+    alone_with(test, &variables, async || {
+        let error = common::ask(&[]).await.unwrap_err();
+        assert!(matches!(error, OpenError::Disconnected(_)), "{error:?}");
+        let error = error.to_string();
+        let mut rest = &*error;
+        for next in [
+            "no suitable token provider for Azure AD; errors: clientcredentials needs azureTenantId",
+            "; clientcertificate needs azureTenantId",
+            "; workloadidentity needs azureTenantId or AZURE_TENANT_ID, which is not set",
+            "; spiffeworkloadidentity needs a SPIFFE identity",
+            "; no token from http://",
+            "; no token from az: there is no such program on the PATH",
+        ] {
+            let found = rest.find(next);
+            rest = &rest[found.unwrap_or_else(|| panic!("{next}: {error}"))..];
+        }
+        let error = common::ask(&[("azureTenantId", "t")]).await.unwrap_err();
+        let says = "; workloadidentity needs azureClientId or AZURE_CLIENT_ID, which is not set";
+        assert!(error.to_string().contains(says), "{error}");
+        let settings = [("azureTenantId", "t"), ("azureClientId", "c")];
+        let error = common::ask(&settings).await.unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere cannot be read: "), "{error}");
+    });
+}
+
+#[test]
+fn a_machine_that_says_nothing_leaves_it_to_the_next_way() {
+    let test = "a_machine_that_says_nothing_leaves_it_to_the_next_way";
+    alone(test, async || {
+        let url = std::env::var(MACHINE).unwrap();
+        let silent = TcpListener::bind(url.trim_start_matches("http://")).await;
+        let _silent = silent.unwrap();
+        let _authority = provider(AUTHORITY, token("of-the-application", 60)).await;
+        let given = ask("mi,creds").await.unwrap();
+        assert_eq!(given.pass.expose(), "of-the-application");
     });
 }
 

@@ -171,7 +171,8 @@ fn a_machine_is_known_to_azure() {
     }
     on_stand(async |stand| {
         let entra = entra_at(MACHINE, 3600).await;
-        let question = question(stand, &entra, &[("azureClientId", "mine")]).await;
+        let settings = [("azureClientId", "mine"), ("azureAuthMethods", "mi")];
+        let question = question(stand, &entra, &settings).await;
         let line = "GET /metadata/identity/oauth2/token?api-version=2018-02-01&\
                     resource=https%3A%2F%2Fredis.azure.com&client_id=mine ";
         assert!(question.head.starts_with(line), "{question:?}");

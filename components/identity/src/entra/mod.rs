@@ -1,6 +1,9 @@
 //! Microsoft Entra ID.
 
+mod certificate;
 mod cloud;
+mod command_line;
+mod proof;
 mod question;
 mod way;
 
@@ -13,18 +16,17 @@ use bindery_contract::{Clock, OpenError};
 use serde::Deserialize;
 
 pub use self::cloud::Cloud;
+use self::question::Step;
 use self::way::Way;
 use crate::endpoint::Grant;
 use crate::settings::EntraSettings;
 use crate::token::{LIFETIME, Provider, Token};
 
-const NOTHING: &str = "no suitable token provider for Azure AD: what is allowed lacks what it \
-                       needs, such as azureTenantId and azureClientId, or the environment of a \
-                       workload identity";
+const NOTHING: &str = "no suitable token provider for Azure AD; errors: ";
 
 /// How a token of Entra ID is asked for.
 pub struct Entra {
-    /// The ways that are allowed, in order. Those that need settings have them.
+    /// The ways that are allowed, in order.
     ways: Vec<Way>,
     tenant: Option<String>,
     client_id: Option<String>,
@@ -49,48 +51,70 @@ impl Entra {
             cloud: settings.cloud()?,
             resource,
         };
-        if entra.ways.is_empty() {
-            return Err(SettingsError::new("azureAuthMethods", NOTHING));
+        let closed = entra.ways.iter().map(|way| match way {
+            Way::Closed(reason) => Some(*reason),
+            _ => None,
+        });
+        match closed.collect::<Option<Vec<_>>>() {
+            Some(reasons) => {
+                let problem = format!("{NOTHING}{}", reasons.join("; "));
+                Err(SettingsError::new("azureAuthMethods", problem))
+            }
+            None => Ok(entra),
         }
-        Ok(entra)
     }
 }
 
 impl Provider for Entra {
     type Pass = Secret;
 
-    /// Tries one way after the other. A way that has what it needs decides, with one exception:
-    /// that there is a managed identity is seen only when it gives a token.
+    /// Tries one way after the other. A way that has what it needs decides, unless it is one that
+    /// passes on.
     async fn fetch(&self, clock: &Clock) -> Result<Token, OpenError> {
         let environment = |name: &str| std::env::var(name).ok();
-        let mut errors = Vec::new();
+        let (mut asked, mut reasons) = (Vec::new(), Vec::new());
         for way in &self.ways {
-            let Some(question) = self.question(way, &environment)? else {
-                continue;
+            let question = match self.question(way, &environment)? {
+                Step::Ask(question) => question,
+                Step::Not(reason) => {
+                    reasons.push(reason);
+                    continue;
+                }
             };
-            match question.ask(clock).await {
+            let error = match question.ask(clock).await {
                 Ok(grant) => return Ok(token(grant, clock)),
-                Err(error) => errors.push(error),
+                Err(error) => error,
+            };
+            if !way.passes_on() {
+                return Err(refused(&error, &asked));
             }
-            if !matches!(way, Way::Machine) {
-                break;
-            }
+            reasons.push(error.to_string());
+            asked.push(error);
         }
-        Err(all(&errors))
+        Err(nothing(&asked, &reasons))
     }
 }
 
-/// Why no way led to a token. The last one that was tried decides what that means.
-fn all(errors: &[OpenError]) -> OpenError {
-    match errors {
-        [] => OpenError::invalid(NOTHING),
-        [only] => only.with_cause(only.to_string()),
-        [.., last] => {
-            let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            let texts = texts.join("; ");
-            let text = format!("no suitable token provider for Azure AD; errors: {texts}");
-            last.with_cause(text)
-        }
+/// Why the way that decides gave no token, and those before it that passed on to it.
+fn refused(error: &OpenError, before: &[OpenError]) -> OpenError {
+    let errors = before.iter().chain([error]);
+    let texts: Vec<_> = errors.map(ToString::to_string).collect();
+    error.with_cause(told(&texts))
+}
+
+/// Why no way led to a token. There is hope as long as one of them may be back.
+fn nothing(asked: &[OpenError], reasons: &[String]) -> OpenError {
+    let is_away = |error: &&OpenError| matches!(error, OpenError::Disconnected(_));
+    match asked.iter().find(is_away).or_else(|| asked.last()) {
+        Some(error) => error.with_cause(told(reasons)),
+        None => OpenError::invalid(format!("{NOTHING}{}", reasons.join("; "))),
+    }
+}
+
+fn told(reasons: &[String]) -> String {
+    match reasons {
+        [only] => only.clone(),
+        _ => format!("{NOTHING}{}", reasons.join("; ")),
     }
 }
 

@@ -1,22 +1,23 @@
 //! What is asked at Entra ID, and where: what the settings leave open, the environment says.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use bindery_contract::settings::Secret;
 use bindery_contract::{Clock, OpenError};
-use ring::digest;
-use serde_json::json;
 
-use super::{Cloud, Entra, Way};
-use crate::assertion::{Algorithm, AssertionKey, encode};
+use super::proof::{Proof, Shown};
+use super::{Cloud, Entra, Way, command_line};
 use crate::endpoint::{CLIENT_ASSERTION, Endpoint, EndpointError, Grant};
-
-/// How long what the client signs is valid.
-const ASSERTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// The variables of a process, by their names.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Where Azure runs an app for its user, one of these says where its identity is.
+const CLOUD_SERVICE: [&str; 3] = ["IDENTITY_ENDPOINT", "IMDS_ENDPOINT", "MSI_ENDPOINT"];
+
+/// What to do on a way.
+pub(super) enum Step<'a> {
+    Ask(Question<'a>),
+    /// Nothing, for this reason.
+    Not(String),
+}
 
 /// A question for a token.
 pub(super) enum Question<'a> {
@@ -34,43 +35,57 @@ pub(super) enum Question<'a> {
         endpoint: Endpoint,
         query: Vec<(&'static str, String)>,
         header: (&'static str, String),
+        /// Whether it has to be found first: it may be nowhere, and other ways wait.
+        find: bool,
+    },
+    /// The Azure CLI knows who is signed in.
+    CommandLine {
+        resource: &'static str,
+        tenant: Option<String>,
     },
 }
 
-/// What an application shows.
-pub(super) enum Proof<'a> {
-    Secret(&'a Secret),
-    Certificate(&'a AssertionKey),
-    CertificateFile(&'a Path),
-    /// A file with an assertion that somebody else signed, and replaces.
-    AssertionFile(PathBuf),
-}
-
 impl Entra {
-    /// What to ask when one goes this way; `None` when the environment lacks what it needs.
+    /// What to ask when one goes this way.
     pub(super) fn question<'a>(
         &self,
         way: &'a Way,
         environment: Environment<'_>,
-    ) -> Result<Option<Question<'a>>, OpenError> {
+    ) -> Result<Step<'a>, OpenError> {
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         let (mut tenant, mut client_id) = (self.tenant.clone(), self.client_id.clone());
         let proof = match way {
             Way::Secret(secret) => Proof::Secret(secret),
             Way::Certificate(key) => Proof::Certificate(key),
-            Way::CertificateFile(file) => Proof::CertificateFile(file),
+            Way::CertificateFile { file, password } => Proof::CertificateFile(file, password),
             Way::Workload => {
                 tenant = tenant.or_else(|| variable("AZURE_TENANT_ID"));
                 client_id = client_id.or_else(|| variable("AZURE_CLIENT_ID"));
                 match variable("AZURE_FEDERATED_TOKEN_FILE") {
                     Some(file) => Proof::AssertionFile(file.into()),
-                    None => return Ok(None),
+                    None => return Ok(lacks("AZURE_FEDERATED_TOKEN_FILE")),
                 }
             }
-            Way::Machine => return self.of_machine(&variable).map(Some),
+            Way::Machine => return self.of_machine(&variable).map(Step::Ask),
+            Way::CommandLine { is_named } => {
+                let in_cloud = CLOUD_SERVICE.iter().find(|name| variable(name).is_some());
+                if let Some(name) = in_cloud.filter(|_| !is_named) {
+                    return Ok(Step::Not(format!(
+                        "commandlineinterface has to be named in azureAuthMethods where {name} is set"
+                    )));
+                }
+                return Ok(Step::Ask(Question::CommandLine {
+                    resource: self.resource,
+                    tenant,
+                }));
+            }
+            Way::Closed(reason) => return Ok(Step::Not((*reason).to_owned())),
         };
-        let (Some(tenant), Some(client_id)) = (tenant, client_id) else {
-            return Ok(None);
+        let Some(tenant) = tenant else {
+            return Ok(lacks("azureTenantId or AZURE_TENANT_ID"));
+        };
+        let Some(client_id) = client_id else {
+            return Ok(lacks("azureClientId or AZURE_CLIENT_ID"));
         };
         let host = match self.cloud {
             Some(cloud) => cloud.authority().to_owned(),
@@ -78,7 +93,7 @@ impl Entra {
                 .unwrap_or_else(|| Cloud::Public.authority().to_owned()),
         };
         let audience = format!("{}/{tenant}/oauth2/v2.0/token", host.trim_end_matches('/'));
-        Ok(Some(Question::Application {
+        Ok(Step::Ask(Question::Application {
             authority: Endpoint::new(&audience, None)
                 .map_err(|error| unusable(&audience, error))?,
             audience,
@@ -94,6 +109,7 @@ impl Entra {
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Question<'static>, OpenError> {
         let named = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
+        let find = named.is_none() && self.ways.len() > 1;
         let (url, version, header) = match named {
             Some((url, header)) => (url, "2019-08-01", ("X-IDENTITY-HEADER", header)),
             None => {
@@ -115,8 +131,14 @@ impl Entra {
             endpoint: Endpoint::of_machine(&url).map_err(|error| unusable(&url, error))?,
             query,
             header,
+            find,
         })
     }
+}
+
+/// A workload lacks this; the others have got all by the settings.
+fn lacks(what: &str) -> Step<'static> {
+    Step::Not(format!("workloadidentity needs {what}, which is not set"))
 }
 
 fn unusable(url: &str, error: EndpointError) -> OpenError {
@@ -130,12 +152,19 @@ impl Question<'_> {
                 endpoint,
                 query,
                 header,
+                find,
             } => {
+                if *find {
+                    endpoint.find(clock).await?;
+                }
                 let query: Vec<_> = query
                     .iter()
                     .map(|(name, value)| (*name, value.as_str()))
                     .collect();
                 endpoint.look(&query, (header.0, &header.1), clock).await
+            }
+            Self::CommandLine { resource, tenant } => {
+                command_line::ask(resource, tenant.as_deref(), clock).await
             }
             Self::Application {
                 authority,
@@ -162,50 +191,6 @@ impl Question<'_> {
     }
 }
 
-/// What goes into the form.
-enum Shown<'a> {
-    Secret(&'a Secret),
-    Assertion(String),
-}
-
-impl Proof<'_> {
-    async fn show(
-        &self,
-        client_id: &str,
-        audience: &str,
-        clock: &Clock,
-    ) -> Result<Shown<'_>, OpenError> {
-        let read;
-        let key = match self {
-            Self::Secret(secret) => return Ok(Shown::Secret(secret)),
-            Self::AssertionFile(file) => {
-                let assertion = file_text(file).await?;
-                return Ok(Shown::Assertion(assertion.trim().to_owned()));
-            }
-            Self::Certificate(key) => *key,
-            Self::CertificateFile(file) => {
-                let pem = file_text(file).await?;
-                let unusable = |error| format!("{} {error}", file.display());
-                read = AssertionKey::in_one(&pem)
-                    .map_err(|error| OpenError::refused(unusable(error)))?;
-                &read
-            }
-        };
-        let thumbprint = digest::digest(&digest::SHA256, key.certificate());
-        let header = json!({ "x5t#S256": encode(thumbprint.as_ref()) });
-        let header = (Algorithm::Ps256, header);
-        key.vouch(header, client_id, audience, ASSERTION_LIFETIME, clock)
-            .map(Shown::Assertion)
-            .map_err(OpenError::invalid)
-    }
-}
-
-/// What a file holds that others replace.
-async fn file_text(file: &Path) -> Result<String, OpenError> {
-    let text = tokio::fs::read_to_string(file).await;
-    text.map_err(|error| OpenError::refused(format!("{} cannot be read: {error}", file.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use bindery_contract::settings::{Conventions, Properties, decode};
@@ -228,10 +213,14 @@ mod tests {
             let found = environment.iter().find(|(known, _)| *known == name)?;
             Some(found.1.to_owned())
         };
-        let questions = entra.ways.iter().filter_map(|way| {
-            let question = entra.question(way, &variable).transpose()?;
-            Some(question.map(|question| words(&question)))
-        });
+        let questions = entra
+            .ways
+            .iter()
+            .filter_map(|way| match entra.question(way, &variable) {
+                Ok(Step::Ask(question)) => Some(Ok(words(&question))),
+                Ok(Step::Not(_)) => None,
+                Err(error) => Some(Err(error)),
+            });
         let questions: Result<_, OpenError> = questions.collect();
         questions.map_err(|error| error.to_string())
     }
@@ -239,6 +228,7 @@ mod tests {
     fn words(question: &Question<'_>) -> String {
         match question {
             Question::Machine { query, header, .. } => format!("machine {} {query:?}", header.0),
+            Question::CommandLine { tenant, .. } => format!("az {tenant:?}"),
             Question::Application {
                 audience,
                 client_id,
@@ -248,7 +238,7 @@ mod tests {
                 let proof = match proof {
                     Proof::Secret(secret) => secret.expose().to_owned(),
                     Proof::Certificate(_) => "a certificate".to_owned(),
-                    Proof::CertificateFile(file) => file.display().to_string(),
+                    Proof::CertificateFile(file, _) => file.display().to_string(),
                     Proof::AssertionFile(file) => file.display().to_string(),
                 };
                 format!("{client_id} {audience} {proof}")
@@ -276,6 +266,10 @@ mod tests {
         format!("c {PUBLIC} /token")
     }
 
+    fn az(tenant: Option<&str>) -> String {
+        format!("az {tenant:?}")
+    }
+
     fn machine(client_id: Option<&str>) -> String {
         let mut query = vec![
             ("api-version", "2018-02-01"),
@@ -293,21 +287,32 @@ mod tests {
             ("azureCertificateFile", "/certificate"),
         ];
         let in_file = format!("c {PUBLIC} /certificate");
+        let (of_client, of_nobody) = (machine(Some("c")), machine(None));
+        let nobodys_az = || az(None);
+        let az = || az(Some("t"));
         for (settings, environment, expected) in [
             (
                 &SECRET[..],
                 &WORKLOAD[..],
-                &[secret(), workload(), machine(Some("c"))][..],
+                vec![secret(), workload(), of_client.clone(), az()],
             ),
-            (&file, &WORKLOAD, &[in_file, workload(), machine(Some("c"))]),
-            (&[], &WORKLOAD, &[workload(), machine(None)]),
-            (&[], &WORKLOAD[..2], &[machine(None)]),
+            (
+                &file,
+                &WORKLOAD,
+                vec![in_file, workload(), of_client.clone(), az()],
+            ),
+            (
+                &[],
+                &WORKLOAD,
+                vec![workload(), of_nobody.clone(), nobodys_az()],
+            ),
+            (&[], &WORKLOAD[..2], vec![of_nobody, nobodys_az()]),
             (
                 &SECRET[..2],
                 &WORKLOAD[..1],
-                &[workload(), machine(Some("c"))],
+                vec![workload(), of_client.clone(), az()],
             ),
-            (&SECRET[1..], &[], &[machine(Some("c"))]),
+            (&SECRET[1..], &[], vec![of_client, nobodys_az()]),
         ] {
             let asked = questions(settings, environment).unwrap();
             assert_eq!(asked, expected, "{settings:?} {environment:?}");
@@ -316,30 +321,75 @@ mod tests {
 
     #[test]
     fn the_settings_say_which_ways_are_allowed_and_in_which_order() {
+        let of_client = || machine(Some("c"));
+        let az = || az(Some("t"));
         for (allowed, expected) in [
             ("workloadidentity, creds", &[workload(), secret()][..]),
-            ("MI,clientcredentials", &[machine(Some("c")), secret()]),
+            ("MI,clientcredentials", &[of_client(), secret()]),
             ("cert,ClientCredentials", &[secret()]),
             ("wi", &[workload()]),
+            ("cli, MI", &[az(), of_client()]),
+            ("CommandLineInterface", &[az()]),
+            ("spiffe,mi", &[of_client()]),
+            ("creds,SpiffeWorkloadIdentity", &[secret()]),
         ] {
             let settings = [&SECRET[..], &[("azureAuthMethods", allowed)]].concat();
             let asked = questions(&settings, &WORKLOAD).unwrap();
             assert_eq!(asked, expected, "{allowed}");
         }
+    }
+
+    #[test]
+    fn ways_that_lead_nowhere_say_so_without_the_network() {
+        const NOTHING: &str = "no suitable token provider for Azure AD; errors: ";
+        let no_spiffe = "spiffeworkloadidentity needs a SPIFFE identity of the sidecar's own, and \
+                         this one has none; name a file that spiffe-helper keeps fresh in \
+                         AZURE_FEDERATED_TOKEN_FILE, for workloadidentity";
+        let no_certificate = "clientcertificate needs azureTenantId, azureClientId, and \
+                              azureCertificate or azureCertificateFile";
         for (allowed, says) in [
-            ("none", "all Azure auth methods have been disabled"),
-            ("cli", "cli is not supported"),
-            ("spiffe,mi", "spiffe is not supported"),
-            ("magic", "\"magic\" is no way to prove who one is"),
-            ("cert", "no suitable token provider for Azure AD"),
+            (
+                "none",
+                "all Azure auth methods have been disabled with auth method 'None'".to_owned(),
+            ),
+            (
+                "mi,None",
+                "all Azure auth methods have been disabled with auth method 'None'".to_owned(),
+            ),
+            (
+                "magic",
+                "\"magic\" is no way to prove who one is; there are clientcredentials, \
+                 clientcertificate, workloadidentity, spiffeworkloadidentity, managedidentity, \
+                 commandlineinterface and none"
+                    .to_owned(),
+            ),
+            ("cert", format!("{NOTHING}{no_certificate}")),
+            ("spiffe", format!("{NOTHING}{no_spiffe}")),
+            (
+                "spiffe,cert",
+                format!("{NOTHING}{no_spiffe}; {no_certificate}"),
+            ),
         ] {
             let settings = [&SECRET[..], &[("azureAuthMethods", allowed)]].concat();
             let error = questions(&settings, &WORKLOAD).unwrap_err();
-            assert!(
-                error.starts_with("setting \"azureAuthMethods\": ") && error.contains(says),
-                "{error}"
-            );
+            assert_eq!(error, format!("setting \"azureAuthMethods\": {says}"));
         }
+        let error = questions(&[("azureAuthMethods", "creds")], &[]).unwrap_err();
+        let says = "clientcredentials needs azureTenantId, azureClientId and azureClientSecret";
+        assert!(error.ends_with(&format!("{NOTHING}{says}")), "{error}");
+    }
+
+    #[test]
+    fn the_azure_cli_has_to_be_named_where_azure_runs_the_app() {
+        for name in CLOUD_SERVICE {
+            let environment = [(name, "http://127.0.0.1:1/msi")];
+            assert_eq!(questions(&[], &environment).unwrap(), [machine(None)]);
+            let named = [("azureAuthMethods", "cli")];
+            assert_eq!(questions(&named, &environment).unwrap(), [az(None)]);
+        }
+        let environment = [("MSI_ENDPOINT", "")];
+        let asked = questions(&[], &environment).unwrap();
+        assert_eq!(asked, [machine(None), az(None)]);
     }
 
     #[test]
@@ -379,14 +429,9 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_cannot_be_used_is_named() {
-        for (key, value) in [
-            ("azureCertificatePassword", "p"),
-            ("azureCertificate", "rubbish"),
-        ] {
-            let settings = [&SECRET[..2], &[(key, value)]].concat();
-            let error = questions(&settings, &[]).unwrap_err();
-            assert!(error.contains(&format!("setting \"{key}\": ")), "{error}");
-        }
+    fn a_certificate_that_cannot_be_used_is_named() {
+        let settings = [&SECRET[..2], &[("azureCertificate", "rubbish")]].concat();
+        let error = questions(&settings, &[]).unwrap_err();
+        assert!(error.contains("setting \"azureCertificate\": "), "{error}");
     }
 }

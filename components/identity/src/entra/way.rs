@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bindery_contract::settings::{Secret, SettingsError};
 
+use super::certificate::{self, CertificateError};
 use crate::assertion::AssertionKey;
 use crate::settings::EntraSettings;
 
@@ -16,11 +17,15 @@ pub(super) enum Way {
     /// An application signs.
     Certificate(AssertionKey),
     /// An application signs with what is in a file, which others replace.
-    CertificateFile(PathBuf),
+    CertificateFile { file: PathBuf, password: Secret },
     /// An application shows what its platform signed. The environment says where that is.
     Workload,
     /// The machine is known to Azure.
     Machine,
+    /// Somebody has signed in to the Azure CLI on this machine.
+    CommandLine { is_named: bool },
+    /// It leads nowhere, for this reason.
+    Closed(&'static str),
 }
 
 #[derive(Clone, Copy)]
@@ -28,48 +33,76 @@ enum Method {
     Secret,
     Certificate,
     Workload,
+    Spiffe,
     Machine,
+    CommandLine { is_named: bool },
 }
 
+/// The ways that are tried where the settings name none.
+const DEFAULT: [Method; 6] = [
+    Method::Secret,
+    Method::Certificate,
+    Method::Workload,
+    Method::Spiffe,
+    Method::Machine,
+    Method::CommandLine { is_named: false },
+];
+
+const NO_SECRET: &str =
+    "clientcredentials needs azureTenantId, azureClientId and azureClientSecret";
+const NO_CERTIFICATE: &str = "clientcertificate needs azureTenantId, azureClientId, and \
+                              azureCertificate or azureCertificateFile";
+const NO_SPIFFE: &str = "spiffeworkloadidentity needs a SPIFFE identity of the sidecar's own, and \
+                         this one has none; name a file that spiffe-helper keeps fresh in \
+                         AZURE_FEDERATED_TOKEN_FILE, for workloadidentity";
+
 impl Way {
-    /// The allowed ways in their order, without those that lack a setting.
+    /// The allowed ways in their order.
     pub(super) fn all(settings: &EntraSettings) -> Result<Vec<Self>, SettingsError> {
-        if !settings.azure_certificate_password.is_empty() {
-            let problem = "is not supported: write the key without a password, as PEM";
-            return Err(SettingsError::new("azureCertificatePassword", problem));
-        }
-        let mut ways = Vec::new();
-        for method in methods(&settings.azure_auth_methods)? {
-            ways.extend(Self::of(method, settings)?);
-        }
-        Ok(ways)
+        let methods = methods(&settings.azure_auth_methods)?;
+        let ways = methods.into_iter().map(|method| Self::of(method, settings));
+        ways.collect()
     }
 
-    fn of(method: Method, settings: &EntraSettings) -> Result<Option<Self>, SettingsError> {
-        let (secret, pem) = (&settings.azure_client_secret, &settings.azure_certificate);
+    /// Whether the next way is gone where this one leads to no token: that it is there at all is
+    /// seen only when it does.
+    pub(super) const fn passes_on(&self) -> bool {
+        matches!(self, Self::Machine | Self::CommandLine { .. })
+    }
+
+    fn of(method: Method, settings: &EntraSettings) -> Result<Self, SettingsError> {
+        let (secret, certificate) = (&settings.azure_client_secret, &settings.azure_certificate);
         let file = &settings.azure_certificate_file;
+        let password = &settings.azure_certificate_password;
         let is_named = !settings.azure_tenant_id.is_empty() && !settings.azure_client_id.is_empty();
         Ok(match method {
-            Method::Workload => Some(Self::Workload),
-            Method::Machine => Some(Self::Machine),
-            Method::Certificate if !pem.is_empty() => {
-                let key = AssertionKey::in_one(pem.expose())
-                    .map_err(|error| SettingsError::new("azureCertificate", error))?;
-                is_named.then_some(Self::Certificate(key))
+            Method::Workload => Self::Workload,
+            Method::Spiffe => Self::Closed(NO_SPIFFE),
+            Method::Machine => Self::Machine,
+            Method::CommandLine { is_named } => Self::CommandLine { is_named },
+            Method::Secret if is_named && !secret.is_empty() => Self::Secret(secret.clone()),
+            Method::Secret => Self::Closed(NO_SECRET),
+            Method::Certificate if is_named && !file.is_empty() => Self::CertificateFile {
+                file: file.into(),
+                password: password.clone(),
+            },
+            Method::Certificate if !certificate.is_empty() => {
+                let key = certificate::read(certificate.expose().as_bytes(), password)
+                    .map_err(CertificateError::of_setting)?;
+                if is_named {
+                    Self::Certificate(key)
+                } else {
+                    Self::Closed(NO_CERTIFICATE)
+                }
             }
-            Method::Certificate => {
-                (is_named && !file.is_empty()).then(|| Self::CertificateFile(file.into()))
-            }
-            Method::Secret => {
-                (is_named && !secret.is_empty()).then(|| Self::Secret(secret.clone()))
-            }
+            Method::Certificate => Self::Closed(NO_CERTIFICATE),
         })
     }
 }
 
 fn methods(list: &str) -> Result<Vec<Method>, SettingsError> {
-    const KNOWN: &str =
-        "there are clientcredentials, clientcertificate, workloadidentity and managedidentity";
+    const KNOWN: &str = "there are clientcredentials, clientcertificate, workloadidentity, \
+                         spiffeworkloadidentity, managedidentity, commandlineinterface and none";
     let wrong = |problem: String| Err(SettingsError::new("azureAuthMethods", problem));
     let mut methods = Vec::new();
     let words = list.split(',').map(str::trim);
@@ -78,21 +111,18 @@ fn methods(list: &str) -> Result<Vec<Method>, SettingsError> {
             "clientcredentials" | "creds" => Method::Secret,
             "clientcertificate" | "cert" => Method::Certificate,
             "workloadidentity" | "wi" => Method::Workload,
+            "spiffeworkloadidentity" | "spiffe" => Method::Spiffe,
             "managedidentity" | "mi" => Method::Machine,
-            "none" => return wrong("all Azure auth methods have been disabled".into()),
-            "spiffeworkloadidentity" | "spiffe" | "commandlineinterface" | "cli" => {
-                return wrong(format!("{word} is not supported; {KNOWN}"));
+            "commandlineinterface" | "cli" => Method::CommandLine { is_named: true },
+            "none" => {
+                let problem = "all Azure auth methods have been disabled with auth method 'None'";
+                return wrong(problem.into());
             }
             _ => return wrong(format!("{word:?} is no way to prove who one is; {KNOWN}")),
         });
     }
     if methods.is_empty() {
-        methods = vec![
-            Method::Secret,
-            Method::Certificate,
-            Method::Workload,
-            Method::Machine,
-        ];
+        methods = DEFAULT.into();
     }
     Ok(methods)
 }

@@ -352,8 +352,8 @@ async fn what_can_never_work_is_said_without_the_network_and_names_its_setting()
         ),
         (
             address,
-            ("spnCertificatePassword", "hunter2"),
-            "setting \"azureCertificatePassword\": is not supported",
+            ("spnCertificate", "hunter2"),
+            "setting \"azureCertificate\": is neither PEM nor PKCS#12 (PFX)",
         ),
     ] {
         match open(url, &[("useAzureAD", "true"), setting]).await.err() {
