@@ -87,6 +87,7 @@ group_package() {
 }
 
 group_unit() {
+  needs openssl || return
   cargo test --workspace --quiet --lib --bins --examples &&
     cargo test --workspace --quiet --doc &&
     cargo test --quiet -p bindery-contract -p bindery-actors -p bindery-cron \

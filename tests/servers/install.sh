@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and is not there: called by tests/run.sh, once for each part.
 #
-#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node|promtool…
+#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node|openssl|promtool…
 #   tests/servers/install.sh sdk-python|sdk-node|sdk-go|sdk-java|sdk-rust|sdk-component|dapr-cli…
 #
 # What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
@@ -61,6 +61,11 @@ for part in "$@"; do
         rm -rf "$cache/kafka/libs"
         mv "$cache/kafka/new" "$cache/kafka/libs"
       fi ;;
+    openssl)
+      # With what opens old files, which newer Debians keep in a package of its own.
+      command -v openssl >/dev/null || { missing openssl; apt_install openssl; }
+      openssl list -providers -provider legacy >/dev/null 2>&1 ||
+        { missing "OpenSSL's legacy provider"; apt_install openssl-provider-legacy; } ;;
     promtool)
       # Out of Prometheus' package, without the service that comes with it.
       if ! command -v promtool >/dev/null && [ ! -x "$cache/promtool/usr/bin/promtool" ]; then
