@@ -41,11 +41,16 @@ pub struct Component {
 impl Component {
     /// `<name> (<type>/<version>)`, as the log and the errors have it (runtime §3.4).
     pub fn display(&self) -> String {
-        if self.version.is_empty() {
-            format!("{} ({})", self.name, self.type_name)
-        } else {
-            format!("{} ({}/{})", self.name, self.type_name, self.version)
-        }
+        display(&self.name, &self.type_name, &self.version)
+    }
+}
+
+/// How the log shows a component.
+pub(crate) fn display(name: &str, type_name: &str, version: &str) -> String {
+    if version.is_empty() {
+        format!("{name} ({type_name})")
+    } else {
+        format!("{name} ({type_name}/{version})")
     }
 }
 

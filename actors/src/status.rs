@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use bindery_contract::{Key, Role};
 
+use crate::component;
 use crate::life::FailureClass;
 use crate::life::State;
 
@@ -41,6 +42,13 @@ pub struct ComponentStatus {
     pub sides: Vec<SideStatus>,
 }
 
+impl ComponentStatus {
+    /// How the log shows it.
+    pub fn display(&self) -> String {
+        component::display(&self.name, &self.type_name, &self.version)
+    }
+}
+
 /// One side of a component.
 #[derive(Clone, Debug)]
 pub struct SideStatus {
@@ -54,7 +62,7 @@ pub struct SideStatus {
     pub attempt: u32,
     /// What kind of failure it is in; `None` while it runs.
     pub failure: Option<FailureClass>,
-    /// What went wrong last, also after it has recovered.
+    /// What went wrong last, also after it was opened anew.
     pub last_error: Option<Arc<str>>,
     /// Why its next version, which its file describes by now, cannot be opened; the last good one
     /// goes on.

@@ -285,10 +285,18 @@ impl Control {
             Some(grace) => Deadline::at(self.clock.now() + grace),
             None => Deadline::NONE,
         };
+        for component in self.runtime.core().status().components().iter() {
+            tracing::info!(
+                target: "dapr.runtime.processor", "Shutting down component {}", component.display()
+            );
+        }
         let steps = async {
             self.runtime.stop_inputs(deadline).await;
             self.grpc.stop().await;
             if let Some(servers) = &self.servers {
+                for address in &self.addresses {
+                    tracing::info!(target: "dapr.runtime.http", "Closing HTTP server {address}…");
+                }
                 servers.stop().await;
             }
             self.runtime.close(deadline).await;

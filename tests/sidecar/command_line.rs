@@ -316,6 +316,9 @@ fn lines_that_tools_wait_for_are_written() {
         "dapr initialized. Status: Running. Init Elapsed ".to_owned(),
         "Received signal 'interrupt'; beginning shutdown".to_owned(),
         "Dapr is shutting down".to_owned(),
+        "Shutting down component files (bindings.localstorage/v1)".to_owned(),
+        format!("Closing HTTP server 127.0.0.1:{http}…"),
+        "Dapr runtime stopped".to_owned(),
         "Daprd shutdown gracefully".to_owned(),
     ];
     for line in lines {
