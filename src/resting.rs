@@ -1,4 +1,8 @@
-//! Memory that idle connections do not need any more goes back to the system.
+//! Memory that nobody needs any more goes back to the system.
+//!
+//! An allocator keeps for a while what was freed, and looks at it again when it is used. A thread
+//! that rests does not use it, maybe for hours; so it is used here, when a worker comes to rest and
+//! now and then on behalf of the threads that have ended.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -9,8 +13,16 @@ use bindery_contract::Clock;
 /// How long after the last connection came to rest or ended its memory is given back. Allocators
 /// keep for a second what was freed.
 const GIVE_BACK_AFTER: Duration = Duration::from_secs(3);
-/// An allocator asks the system for as much as this alone, and looks then what it has to give back.
+/// How often what threads left behind is looked at, and how long after its first look a worker
+/// looks again: threads that did work for it aside end ten seconds after that.
+const LOOK: Duration = Duration::from_secs(10);
+/// An allocator asks the system for as much as this alone, and then looks at what all threads have
+/// freed.
 const LARGE: usize = 16 << 20;
+/// It looks at what a thread keeps for later once this thread has asked it for something many
+/// times. That takes about a millisecond.
+const MIDDLE: usize = 64 << 10;
+const MANY: usize = 16_000;
 
 thread_local! {
     /// How many connections of this thread came to rest or to their end.
@@ -32,12 +44,24 @@ pub(crate) fn one_more(clock: &Clock) {
             clock.sleep(GIVE_BACK_AFTER).await;
         }
         IS_WATCHED.set(false);
-        give_back();
+        look_through_this_thread();
+        clock.sleep(LOOK).await;
+        look_through_this_thread();
     });
 }
 
-/// Has the allocator return to the system what was freed a while ago. It does so when it is used,
-/// and a worker whose connections are idle may not use it for hours.
-fn give_back() {
-    drop(black_box(Vec::<u8>::with_capacity(LARGE)));
+fn look_through_this_thread() {
+    (0..MANY).for_each(|_| use_allocator(MIDDLE));
+}
+
+/// Gives back what threads have left behind that have ended.
+pub(crate) async fn give_back_now_and_then(clock: Clock) {
+    loop {
+        clock.sleep(LOOK).await;
+        use_allocator(LARGE);
+    }
+}
+
+fn use_allocator(bytes: usize) {
+    drop(black_box(Vec::<u8>::with_capacity(bytes)));
 }

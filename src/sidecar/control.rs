@@ -25,6 +25,7 @@ use crate::app::{Callee, Guarded, InProcessApp, Protocol, RemoteApp, RemoteConfi
 use crate::catalogue::Catalogue;
 use crate::http::{Api, ApiConfig, AppConnection, AppHealth, Servers};
 use crate::resources::{Configuration, Live, Manifest, Resources, Sources, Surroundings};
+use crate::resting::give_back_now_and_then;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{Exporter, Metrics};
 use crate::telemetry::traces::{Traced, Traces};
@@ -120,6 +121,7 @@ struct Control {
     readiness: AbortOnDropHandle<()>,
     reloader: AbortOnDropHandle<()>,
     reload: mpsc::UnboundedSender<LookNow>,
+    _resting: AbortOnDropHandle<()>,
 }
 
 impl Control {
@@ -201,6 +203,7 @@ impl Control {
             configuration: Arc::new(configuration),
         };
         let (reload, asked) = mpsc::unbounded_channel();
+        let resting = tokio::task::spawn_local(give_back_now_and_then(clock.clone()));
         Ok(Self {
             clock,
             grace: config.grace,
@@ -219,6 +222,7 @@ impl Control {
             readiness: AbortOnDropHandle::new(tokio::task::spawn_local(readiness.follow())),
             reloader: AbortOnDropHandle::new(tokio::task::spawn_local(reloader.run(asked))),
             reload,
+            _resting: AbortOnDropHandle::new(resting),
         })
     }
 
