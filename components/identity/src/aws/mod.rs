@@ -76,6 +76,10 @@ impl Aws {
         if settings.region.is_empty() {
             return Err(SettingsError::new("region", "is needed with AWS"));
         }
+        if !is_region(&settings.region) {
+            let problem = "is no AWS region, such as eu-west-1";
+            return Err(SettingsError::new("region", problem));
+        }
         Ok(Self {
             region: settings.region.clone(),
             keys: keys(settings)?,
@@ -187,6 +191,14 @@ fn role(settings: &AwsSettings) -> Result<Option<Role>, SettingsError> {
     }))
 }
 
+fn is_region(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (3..=64).contains(&name.len())
+        && name.bytes().all(|byte| is_letter(byte) || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 fn is_role(arn: &str) -> bool {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let ["arn", _, "iam", "", account, resource] = parts[..] else {
@@ -202,4 +214,102 @@ fn is_role(arn: &str) -> bool {
 fn is_session(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     (2..=64).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_contract::settings::{Conventions, Properties, decode};
+
+    use super::*;
+
+    fn aws(settings: &[(&str, &str)]) -> Result<Aws, String> {
+        let properties: Properties = settings.iter().copied().collect();
+        let settings = decode::<AwsSettings>(&properties, Conventions::Usual).unwrap();
+        Aws::of(&settings).map_err(|error| error.to_string())
+    }
+
+    const HERE: (&str, &str) = ("region", "eu-west-1");
+    const ROLE: &str = "arn:aws:iam::123456789012:role/path/orders";
+
+    #[test]
+    fn what_can_never_work_is_said_by_the_settings_name() {
+        let problems: [(&[(&str, &str)], &str); 14] = [
+            (&[], "\"region\": is needed with AWS"),
+            (&[("awsRegion", "Ireland")], "\"region\": is no AWS region"),
+            (&[("region", "eu-west-1/x")], "\"region\": is no AWS region"),
+            (
+                &[HERE, ("accessKey", "a")],
+                "\"secretKey\": is needed with accessKey",
+            ),
+            (
+                &[HERE, ("awsSecretKey", "hunter2")],
+                "\"accessKey\": is needed with secretKey",
+            ),
+            (
+                &[HERE, ("sessionToken", "hunter2")],
+                "\"accessKey\": is needed with sessionToken",
+            ),
+            (
+                &[HERE, ("assumeRoleArn", "orders")],
+                "\"assumeRoleArn\": is no ARN of a role",
+            ),
+            (
+                &[
+                    HERE,
+                    ("assumeRoleArn", "arn:aws:iam::123456789012:user/orders"),
+                ],
+                "\"assumeRoleArn\": is no ARN of a role",
+            ),
+            (
+                &[HERE, ("awsIamRoleArn", "arn:aws:iam::12:role/orders")],
+                "\"assumeRoleArn\": is no ARN of a role",
+            ),
+            (
+                &[HERE, ("assumeRoleArn", ROLE), ("sessionName", "a")],
+                "\"sessionName\": must have 2 to 64 letters",
+            ),
+            (
+                &[
+                    HERE,
+                    ("assumeRoleArn", ROLE),
+                    ("awsStsSessionName", "two words"),
+                ],
+                "\"sessionName\": must have 2 to 64 letters",
+            ),
+            (
+                &[HERE, ("trustAnchorArn", "arn")],
+                "\"trustAnchorArn\": is not supported",
+            ),
+            (
+                &[HERE, ("trustProfileArn", "arn")],
+                "\"trustProfileArn\": is not supported",
+            ),
+            (
+                &[("trustProfileArn", "arn")],
+                "; remove it, and use accessKey with secretKey",
+            ),
+        ];
+        for (settings, says) in problems {
+            let error = aws(settings).unwrap_err();
+            assert!(error.contains(says), "{settings:?}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_name_without_a_prefix_wins() {
+        let settings = [
+            HERE,
+            ("awsRegion", "us-east-1"),
+            ("awsAccessKey", "old"),
+            ("accessKey", "new"),
+            ("awsSecretKey", "hunter2"),
+            ("assumeRoleArn", ROLE),
+        ];
+        let aws = aws(&settings).unwrap();
+        assert_eq!(aws.region(), "eu-west-1");
+        assert_eq!(aws.keys.as_ref().unwrap().id, "new");
+        assert_eq!(aws.role.as_ref().unwrap().session, SESSION);
+        assert!(!format!("{aws:?}").contains("hunter2"), "{aws:?}");
+    }
 }

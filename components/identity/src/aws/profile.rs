@@ -190,19 +190,27 @@ impl File {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(error) => return Err(unusable(&path, &format!("cannot be read: {error}"))),
         };
+        Self::of(path, &text)
+    }
+
+    fn of(path: PathBuf, text: &str) -> Result<Self, OpenError> {
         let as_it_is = ParseOption {
             enabled_quote: false,
             enabled_escape: false,
             ..ParseOption::default()
         };
-        match Ini::load_from_str_opt(&text, as_it_is) {
-            Ok(sections) => Ok(Self { path, sections }),
+        let wrong = |what: &str| Err(unusable(&path, &format!("cannot be read: {what} is wrong")));
+        let sections = match Ini::load_from_str_opt(text, as_it_is) {
+            Ok(sections) => sections,
             // Its words may have a part of the line.
-            Err(error) => {
-                let problem = format!("cannot be read: line {} is wrong", error.line);
-                Err(unusable(&path, &problem))
-            }
+            Err(error) => return wrong(&format!("something up to line {}", error.line)),
+        };
+        // A line without a value becomes a part of the next one.
+        let mut keys = sections.iter().flat_map(|(_, section)| section.iter());
+        if keys.any(|(key, _)| key.contains('\n')) {
+            return wrong("a line without =");
         }
+        Ok(Self { path, sections })
     }
 }
 
@@ -266,5 +274,164 @@ impl<'a> Profile<'a> {
 
     fn wrong(&self, problem: &str) -> OpenError {
         OpenError::refused(format!("{}: {problem}", self.says("it")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the files say of a profile, in words.
+    fn plan(named: Option<&str>, credentials: &str, config: &str) -> String {
+        let file = |path: &str, text: &str| File::of(path.into(), text).unwrap();
+        let files = Files {
+            credentials: file("CREDENTIALS", credentials),
+            config: file("CONFIG", config),
+            named: named.map(str::to_owned),
+        };
+        let plan = match files.plan() {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return "nothing".into(),
+            Err(error) => return error.to_string(),
+        };
+        let mut words = match plan.source {
+            Source::Keys(keys) => {
+                let session = keys.session_token.map(|token| format!(" {token}"));
+                let (id, secret) = (keys.access_key_id, keys.secret_access_key);
+                format!("{id} {secret}{}", session.unwrap_or_default())
+            }
+            Source::WebIdentity { file, role } => {
+                format!("{} {} {}", file.display(), role.arn, role.session)
+            }
+            Source::SignOn(SignOn {
+                account,
+                role,
+                region,
+                name,
+            }) => format!("{account} {role} {region} {name}"),
+            other => format!("{other:?}"),
+        };
+        for role in plan.roles {
+            let external_id = role.external_id.unwrap_or_default();
+            let then = format!(", then {} {} {external_id}", role.arn, role.session);
+            words += then.trim_end();
+        }
+        words.trim().to_owned()
+    }
+
+    const KEYS: &str = "[default]\naws_access_key_id = id\naws_secret_access_key=a/b+c=\n\
+                        # others\n[work]\naws_access_key_id=work\naws_secret_access_key=\"\\n\n\
+                        aws_session_token = t\n";
+
+    #[test]
+    fn a_profile_says_where_its_keys_are() {
+        let role = "[profile orders]\nrole_arn = R\nsource_profile = work\nexternal_id = 7\n\
+                    [profile more]\nrole_arn = M\nrole_session_name = s\n\
+                    source_profile = orders\n\
+                    [profile of-the-task]\nrole_arn = R\ncredential_source = EcsContainer\n\
+                    [profile itself]\nrole_arn = R\nsource_profile = itself\n\
+                    aws_access_key_id = a\naws_secret_access_key = b\n\
+                    [profile pod]\nrole_arn = R\nweb_identity_token_file = /t\n";
+        let sign_on = "[default]\nsso_session = us\nsso_account_id = 1\nsso_role_name = r\n\
+                       [sso-session us]\nsso_region = eu-west-1\nsso_start_url = https://x\n\
+                       [profile old]\nsso_account_id = 1\nsso_role_name = r\nsso_region = e\n\
+                       sso_start_url = https://y\n";
+        for (named, credentials, config, expected) in [
+            (None, "", "", "nothing"),
+            (None, "", "[default]\nregion = eu-west-1\n", "nothing"),
+            (None, KEYS, "", "id a/b+c="),
+            (None, KEYS, sign_on, "id a/b+c="),
+            (Some("work"), KEYS, "", "work \"\\n t"),
+            (None, "", KEYS, "id a/b+c="),
+            (
+                Some("orders"),
+                KEYS,
+                role,
+                "work \"\\n t, then R DaprDefaultSession 7",
+            ),
+            (
+                Some("more"),
+                KEYS,
+                role,
+                "work \"\\n t, then R DaprDefaultSession 7, then M s",
+            ),
+            (
+                Some("of-the-task"),
+                "",
+                role,
+                "Container, then R DaprDefaultSession",
+            ),
+            (Some("itself"), "", role, "a b, then R DaprDefaultSession"),
+            (Some("pod"), "", role, "/t R DaprDefaultSession"),
+            (None, "", sign_on, "1 r eu-west-1 us"),
+            (Some("old"), "", sign_on, "1 r e https://y"),
+        ] {
+            assert_eq!(
+                plan(named, credentials, config),
+                expected,
+                "{named:?} {config}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_profile_is_said_by_its_name() {
+        let config = "[profile a]\nrole_arn = A\nsource_profile = b\n\
+                      [profile b]\nrole_arn = B\nsource_profile = a\n\
+                      [profile lost]\nrole_arn = R\nsource_profile = nowhere\n\
+                      [profile alone]\nrole_arn = R\n\
+                      [profile odd]\nrole_arn = R\ncredential_source = Mars\n\
+                      [profile code]\nrole_arn = R\nmfa_serial = 1\nsource_profile = a\n\
+                      [profile program]\ncredential_process = /bin/keys\n\
+                      [profile empty]\nregion = eu-west-1\n\
+                      [profile on-empty]\nrole_arn = R\nsource_profile = empty\n\
+                      [profile no-session]\nsso_account_id = 1\nsso_session = gone\n\
+                      [profile half]\nsso_account_id = 1\nsso_role_name = r\n";
+        for (named, says) in [
+            (
+                "typo",
+                "AWS_PROFILE names the profile \"typo\", which is neither in CREDENTIALS nor in CONFIG",
+            ),
+            ("a", "source_profile goes round in circles"),
+            (
+                "lost",
+                "source_profile of the AWS profile \"lost\" names the profile \"nowhere\", which",
+            ),
+            (
+                "alone",
+                "\"alone\": role_arn needs source_profile or credential_source",
+            ),
+            ("odd", "\"odd\": credential_source is one of Environment, "),
+            ("code", "\"code\": mfa_serial is not supported"),
+            (
+                "program",
+                "\"program\": credential_process is not supported",
+            ),
+            (
+                "on-empty",
+                "\"empty\": has no keys, and is the source of another",
+            ),
+            (
+                "no-session",
+                "\"no-session\": there is no [sso-session gone]",
+            ),
+            ("half", "\"half\": sso_region is missing"),
+        ] {
+            let error = plan(Some(named), "", config);
+            assert!(error.contains(says), "{named}: {error}");
+        }
+        assert_eq!(plan(Some("empty"), "", config), "nothing");
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_is_told_and_not_shown() {
+        for (text, what) in [
+            ("[default]\na=b\n[hunter2\n", "something up to line 4"),
+            ("[default]\nhunter2\na=b\n", "a line without ="),
+        ] {
+            let error = File::of("FILE".into(), text).err().unwrap();
+            let says = format!("the AWS profiles in FILE cannot be read: {what} is wrong");
+            assert_eq!(error.to_string(), says);
+        }
     }
 }
