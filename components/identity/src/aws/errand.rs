@@ -93,7 +93,8 @@ impl Errand {
         let Some(Last { place, outcome }) = self.locked().take() else {
             let says = format!("{what}: {error}");
             return match error.kind() {
-                ErrorKind::CredentialInvalid => OpenError::refused(says),
+                // Files and variables with credentials may be others in a moment.
+                ErrorKind::ConfigInvalid | ErrorKind::CredentialInvalid => OpenError::refused(says),
                 _ => OpenError::invalid(says),
             };
         };
