@@ -1,4 +1,4 @@
-//! Tokens of identity providers, for bindings that show one instead of a password.
+//! Tokens of identity providers, for bindings that show one instead of a password, and keys of AWS.
 //!
 //! A binding flattens [`EntraSettings`], [`OidcSettings`] or [`AwsSettings`] into its settings and
 //! makes an [`Entra`], an [`Oidc`] or an [`Aws`] of them. [`Tokens`] keeps what that gives, and

@@ -279,6 +279,8 @@ impl<'a> Profile<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What the files say of a profile, in words.
@@ -421,6 +423,16 @@ mod tests {
             assert!(error.contains(says), "{named}: {error}");
         }
         assert_eq!(plan(Some("empty"), "", config), "nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_more_than_an_error(text in "(\\[default\\]\n)?(.*\n|[a-z_]+ ?= ?.*\n|\\[.*\\]\n){0,8}") {
+            if let Ok(file) = File::of("FILE".into(), &text) {
+                let credentials = File::of("FILE".into(), "").unwrap();
+                let _ = Files { credentials, config: file, named: None }.plan();
+            }
+        }
     }
 
     #[test]
