@@ -338,6 +338,7 @@ struct Deaf;
 
 impl Host for Deaf {
     fn degraded(&self, _: bindery_contract::Cause) {}
+    fn recovered(&self) {}
     fn disconnected(&self, _: bindery_contract::Cause) {}
     fn crashed(&self, _: String) {}
 }
