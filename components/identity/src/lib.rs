@@ -10,6 +10,7 @@ mod aws;
 mod endpoint;
 mod entra;
 mod oidc;
+mod program;
 mod settings;
 mod token;
 

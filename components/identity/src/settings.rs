@@ -95,9 +95,10 @@ pub struct AwsSettings {
     /// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`), a web identity such as
     /// that of a pod (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`), the profile that
     /// `AWS_PROFILE` names in `~/.aws/credentials` and `~/.aws/config` (keys, a role with its
-    /// source, a web identity, or the sign-on of `aws sso login`), the container
-    /// (`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`, as ECS
-    /// and EKS set them), and the role of the instance.
+    /// source, a web identity, the sign-on of `aws sso login`, or a `credential_process`), the
+    /// container (`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`, as ECS and EKS set them), and the role of the
+    /// instance.
     #[schemars(extend("x-aliases" = ["awsAccessKey"]))]
     pub access_key: String,
     /// The secret that belongs to `accessKey`.
@@ -118,7 +119,7 @@ pub struct AwsSettings {
     #[schemars(extend("x-aliases" = ["awsStsSessionName"]))]
     pub session_name: String,
     /// Not supported: IAM Roles Anywhere needs a certificate of SPIFFE, which this runtime does
-    /// not have.
+    /// not have. AWS' signing helper does it, as the `credential_process` of a profile.
     pub trust_anchor_arn: String,
     /// Not supported, as `trustAnchorArn`.
     pub trust_profile_arn: String,

@@ -334,6 +334,63 @@ async fn a_profile_is_the_sign_on_of_a_person() {
     assert!(head.contains("x-amz-sso_bearer_token: of-me\r\n"), "{head}");
 }
 
+#[tokio::test]
+async fn a_profile_is_what_a_program_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = serde_json::json!({
+        "Version": 1,
+        "AccessKeyId": "ASIAPROGRAM",
+        "SecretAccessKey": SECRET,
+        "SessionToken": "t",
+        "Expiration": after(900),
+    });
+    let printed = write(folder.path(), "two words", &keys.to_string());
+    let old = write(
+        folder.path(),
+        "old",
+        &keys.to_string().replace(":1,", ":2,"),
+    );
+    let cut = write(folder.path(), "cut", &keys.to_string()[..60]);
+    let profiles = [
+        ("good", format!("cat '{printed}'")),
+        ("old", format!("cat {old}")),
+        ("cut", format!("cat {cut}")),
+        ("angry", "echo signed out >&2; exit 3".into()),
+        ("gone", "/no/such/program".into()),
+    ];
+    let config = profiles
+        .map(|(name, program)| format!("[profile {name}]\ncredential_process = {program}\n"));
+    let config = write(folder.path(), "config", &config.concat());
+    let of = async |profile| {
+        let environment = [
+            ("PATH", "/usr/bin:/bin"),
+            ("AWS_CONFIG_FILE", &*config),
+            ("AWS_PROFILE", profile),
+        ];
+        ask(&[], &environment).await
+    };
+    let token = of("good").await.unwrap();
+    assert_eq!(token.pass.id, "ASIAPROGRAM");
+    assert!(token.lifetime <= Duration::from_secs(900), "{token:?}");
+    for (profile, says) in [
+        ("old", "it printed version 2, not 1"),
+        ("cut", "what it printed cannot be read (Eof)"),
+        ("angry", "signed out"),
+        ("gone", "/no/such/program"),
+    ] {
+        let error = of(profile).await.unwrap_err();
+        assert!(matches!(error, OpenError::Refused(_)), "{error:?}");
+        let error = error.to_string();
+        let begins =
+            format!("the AWS profile \"{profile}\": no keys from its credential_process: ");
+        assert!(
+            error.starts_with(&begins) && error.contains(says),
+            "{error}"
+        );
+        assert!(!error.contains(SECRET), "{error}");
+    }
+}
+
 struct Deaf;
 
 impl Host for Deaf {

@@ -18,7 +18,7 @@ use reqsign_core::{Context, FileRead, ProvideCredential, Result as Signed, SignR
 
 use super::errand::{Errand, Place, address};
 use super::profile::{Files, Plan, SignOn, Source};
-use super::{Environment, Role, SESSION};
+use super::{Environment, Role, SESSION, printed};
 
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
@@ -33,6 +33,7 @@ pub(super) struct Chain<'a> {
     sts: Option<Place>,
     errand: Arc<Errand>,
     context: Context,
+    clock: Clock,
 }
 
 impl<'a> Chain<'a> {
@@ -53,6 +54,7 @@ impl<'a> Chain<'a> {
             sts,
             errand,
             context,
+            clock: clock.clone(),
         })
     }
 
@@ -99,6 +101,9 @@ impl<'a> Chain<'a> {
             Source::Keys(keys) => keys,
             Source::WebIdentity { file, role } => self.of_web_identity(&file, &role).await?,
             Source::SignOn(sign_on) => self.of_sign_on(&plan.profile, sign_on).await?,
+            Source::Program(program) => {
+                printed::keys(&plan.profile, &program, self.environment, &self.clock).await?
+            }
             Source::Environment => self.of_environment().ok_or_else(|| {
                 missing("there is no AWS_ACCESS_KEY_ID with an AWS_SECRET_ACCESS_KEY")
             })?,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use reqsign_core::Env;
+use tokio::process::Command;
 
 /// The variables of this process, or others in their place. An empty one is none.
 #[derive(Clone, Default)]
@@ -30,6 +31,13 @@ impl Environment {
             None => env::var(name).ok(),
         };
         value.filter(|value| !value.is_empty())
+    }
+
+    /// For a program that is started.
+    pub(super) fn lend(&self, command: &mut Command) {
+        if let Some(others) = &self.others {
+            command.env_clear().envs(others.iter());
+        }
     }
 
     /// Where the user's files are.

@@ -8,6 +8,7 @@ mod answer;
 mod chain;
 mod environment;
 mod errand;
+mod printed;
 mod profile;
 
 use std::time::Duration;
@@ -70,7 +71,8 @@ impl Aws {
         ];
         if let Some((key, _)) = anywhere.iter().find(|(_, value)| !value.is_empty()) {
             let problem = "is not supported: IAM Roles Anywhere needs a certificate of SPIFFE";
-            let hint = "remove it, and use accessKey with secretKey, or an identity of the process";
+            let hint = "remove it, and use accessKey with secretKey or an identity of the process, \
+                        such as a profile with AWS' signing helper";
             return Err(SettingsError::new(*key, problem).hint(hint));
         }
         if settings.region.is_empty() {
@@ -286,7 +288,7 @@ mod tests {
             ),
             (
                 &[("trustProfileArn", "arn")],
-                "; remove it, and use accessKey with secretKey",
+                "; remove it, and use accessKey with secretKey or",
             ),
         ];
         for (settings, says) in problems {

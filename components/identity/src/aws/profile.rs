@@ -40,8 +40,13 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) enum Source {
     Keys(Credential),
-    WebIdentity { file: PathBuf, role: Role },
+    WebIdentity {
+        file: PathBuf,
+        role: Role,
+    },
     SignOn(SignOn),
+    /// A program prints them.
+    Program(String),
     Environment,
     Container,
     Machine,
@@ -143,12 +148,8 @@ impl Files {
         if profile.get("sso_account_id").is_some() {
             return self.sign_on(profile).map(Source::SignOn).map(Some);
         }
-        if profile.get("credential_process").is_some() {
-            let problem = "credential_process is not supported: let that program write the keys \
-                           to a profile";
-            return Err(profile.wrong(problem));
-        }
-        Ok(None)
+        let program = profile.get("credential_process").map(str::to_owned);
+        Ok(program.map(Source::Program))
     }
 
     fn sign_on(&self, profile: Profile<'_>) -> Result<SignOn, OpenError> {
@@ -333,7 +334,8 @@ mod tests {
                     [profile of-the-task]\nrole_arn = R\ncredential_source = EcsContainer\n\
                     [profile itself]\nrole_arn = R\nsource_profile = itself\n\
                     aws_access_key_id = a\naws_secret_access_key = b\n\
-                    [profile pod]\nrole_arn = R\nweb_identity_token_file = /t\n";
+                    [profile pod]\nrole_arn = R\nweb_identity_token_file = /t\n\
+                    [profile program]\ncredential_process = /bin/keys \"a b\"\n";
         let sign_on = "[default]\nsso_session = us\nsso_account_id = 1\nsso_role_name = r\n\
                        [sso-session us]\nsso_region = eu-west-1\nsso_start_url = https://x\n\
                        [profile old]\nsso_account_id = 1\nsso_role_name = r\nsso_region = e\n\
@@ -365,6 +367,12 @@ mod tests {
             ),
             (Some("itself"), "", role, "a b, then R DaprDefaultSession"),
             (Some("pod"), "", role, "/t R DaprDefaultSession"),
+            (
+                Some("program"),
+                "",
+                role,
+                "Program(\"/bin/keys \\\"a b\\\"\")",
+            ),
             (None, "", sign_on, "1 r eu-west-1 us"),
             (Some("old"), "", sign_on, "1 r e https://y"),
         ] {
@@ -384,7 +392,6 @@ mod tests {
                       [profile alone]\nrole_arn = R\n\
                       [profile odd]\nrole_arn = R\ncredential_source = Mars\n\
                       [profile code]\nrole_arn = R\nmfa_serial = 1\nsource_profile = a\n\
-                      [profile program]\ncredential_process = /bin/keys\n\
                       [profile empty]\nregion = eu-west-1\n\
                       [profile on-empty]\nrole_arn = R\nsource_profile = empty\n\
                       [profile no-session]\nsso_account_id = 1\nsso_session = gone\n\
@@ -405,10 +412,6 @@ mod tests {
             ),
             ("odd", "\"odd\": credential_source is one of Environment, "),
             ("code", "\"code\": mfa_serial is not supported"),
-            (
-                "program",
-                "\"program\": credential_process is not supported",
-            ),
             (
                 "on-empty",
                 "\"empty\": has no keys, and is the source of another",
