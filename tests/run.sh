@@ -8,7 +8,8 @@
 # To use other programs, say where they are: BINDERY_TEST_POSTGRES, BINDERY_TEST_JAVA and
 # BINDERY_TEST_REDIS name folders of programs, BINDERY_TEST_KAFKA the folder of Kafka's jars,
 # BINDERY_TEST_PYTHON a Python with what tests/apps/requirements.txt lists, BINDERY_TEST_NODE_PATH
-# a node_modules with what tests/apps/package.json lists, BINDERY_TEST_PROMTOOL Prometheus' promtool.
+# a node_modules with what tests/apps/package.json lists, BINDERY_TEST_PROMTOOL Prometheus' promtool,
+# BINDERY_TEST_MOTO a Python with what tests/servers/moto/requirements.txt lists.
 # BINDERY_TEST_SDK_PYTHON and BINDERY_TEST_SDK_NODE_PATH are the same for tests/sdks,
 # BINDERY_TEST_SDK_GO and BINDERY_TEST_SDK_COMPONENT its Go app and Go component, built,
 # BINDERY_TEST_SDK_RUST its Rust app, built, BINDERY_TEST_SDK_JAVA the folder of the Java SDK's
@@ -29,7 +30,7 @@ for argument in "$@"; do
     --no-install) INSTALL=no ;;
     quick) wanted+=("${GROUPS_QUICK[@]}") ;;
     full) wanted+=("${GROUPS_FULL[@]}") ;;
-    -h | --help) sed -n '2,16p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}"; exit 0 ;;
+    -h | --help) sed -n '2,17p' "$0" | cut -c3-; echo "groups: ${GROUPS_FULL[*]}"; exit 0 ;;
     *) wanted+=("$argument") ;;
   esac
 done
@@ -109,7 +110,7 @@ group_sidecar() {
 group_http() { cargo test --quiet -p bindery-http --test '*'; }
 group_redis() { needs redis || return; cargo test --quiet -p bindery-redis --test '*'; }
 group_postgresql() {
-  needs postgres pgbouncer || return
+  needs postgres pgbouncer moto || return
   cargo test --quiet -p bindery-postgresql --test '*'
 }
 group_kafka() { needs kafka || return; cargo test --quiet -p bindery-kafka --test '*'; }

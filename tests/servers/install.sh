@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the tests need and is not there: called by tests/run.sh, once for each part.
 #
-#   tests/servers/install.sh redis|postgres|pgbouncer|kafka|python|node|openssl|promtool…
+#   tests/servers/install.sh redis|postgres|pgbouncer|moto|kafka|python|node|openssl|promtool…
 #   tests/servers/install.sh sdk-python|sdk-node|sdk-go|sdk-java|sdk-rust|sdk-component|dapr-cli…
 #
 # What is installed: Debian packages by apt, Kafka's jars by Maven, and for the apps a Python
-# environment and Node packages of their own below the cache folder, apart for Dapr's SDKs. A service that a package
-# starts at its installation is kept from starting; one that runs already is never touched.
+# environment and Node packages of their own below the cache folder, apart for Dapr's SDKs and for
+# moto, which is AWS for tests. A service that a package starts at its installation is kept from
+# starting; one that runs already is never touched.
 # With INSTALL=no nothing is installed: what is missing is named, and the exit code is 77.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -83,13 +84,16 @@ for part in "$@"; do
           rm prometheus_*.deb usr/bin/prometheus
         )
       fi ;;
-    python | sdk-python)
-      needs=tests/apps/requirements.txt
-      [ "$part" = python ] || needs=tests/sdks/python/requirements.txt
+    python | sdk-python | moto)
+      case "$part" in
+        python) needs=tests/apps/requirements.txt ;;
+        sdk-python) needs=tests/sdks/python/requirements.txt ;;
+        moto) needs=tests/servers/moto/requirements.txt ;;
+      esac
       command -v python3 >/dev/null || { missing python3; apt_install python3 python3-venv; }
       wanted="$cache/$part/$(cksum <"$needs" | cut -d' ' -f1)"
       if [ ! -e "$wanted" ]; then
-        missing 'what the Python apps need'
+        missing "what $needs lists"
         rm -rf "${cache:?}/$part"
         python3 -m venv "$cache/$part" || { apt_install python3-venv; python3 -m venv "$cache/$part"; }
         "$cache/$part/bin/pip" install -q -r "$needs"

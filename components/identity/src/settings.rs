@@ -81,3 +81,46 @@ pub struct OidcSettings {
     #[serde(rename = "oidcCACert")]
     pub oidc_ca_cert: String,
 }
+
+/// Who the binding is to AWS: the fields that all components with AWS have in common ([AU-AWS] of
+/// the catalogue), and those that some had before.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AwsSettings {
+    /// The AWS region, e.g. `eu-west-1`. A role is assumed there, too.
+    #[schemars(extend("x-aliases" = ["awsRegion"]))]
+    pub region: String,
+    /// The access key of an AWS identity; goes with `secretKey`. Without both, the keys are those
+    /// that the process finds, and the first of these that is there decides: the environment
+    /// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`), a web identity such as
+    /// that of a pod (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`), the profile that
+    /// `AWS_PROFILE` names in `~/.aws/credentials` and `~/.aws/config` (keys, a role with its
+    /// source, a web identity, the sign-on of `aws sso login`, or a `credential_process`), the
+    /// container (`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or
+    /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`, as ECS and EKS set them), and the role of the
+    /// instance.
+    #[schemars(extend("x-aliases" = ["awsAccessKey"]))]
+    pub access_key: String,
+    /// The secret that belongs to `accessKey`.
+    #[schemars(extend("x-aliases" = ["awsSecretKey"]))]
+    pub secret_key: Secret,
+    /// The session token, if `accessKey` is a temporary one.
+    #[schemars(extend("x-aliases" = ["awsSessionToken"]))]
+    pub session_token: Secret,
+    /// The role to assume with those keys, by its ARN. The role is asked for at the STS of
+    /// `region`, or at `AWS_ENDPOINT_URL_STS`. Default: none.
+    #[schemars(extend(
+        "x-aliases" = ["awsIamRoleArn"],
+        "examples" = ["arn:aws:iam::123456789012:role/orders"]
+    ))]
+    pub assume_role_arn: String,
+    /// The name of the sessions with that role, 2 to 64 letters, digits and `_+=,.@-`. Default
+    /// `DaprDefaultSession`.
+    #[schemars(extend("x-aliases" = ["awsStsSessionName"]))]
+    pub session_name: String,
+    /// Not supported: IAM Roles Anywhere needs a certificate of SPIFFE, which this runtime does
+    /// not have. AWS' signing helper does it, as the `credential_process` of a profile.
+    pub trust_anchor_arn: String,
+    /// Not supported, as `trustAnchorArn`.
+    pub trust_profile_arn: String,
+}

@@ -1,9 +1,14 @@
 //! Passwords from AWS IAM: a request to `rds-db`, signed and never sent, which the database
-//! takes for a password within 15 minutes. Made anew for each connection, without the network.
+//! takes for a password within 15 minutes. Made anew for each connection; the network is needed
+//! for keys only. The library that knows where keys are signs no such request: its signature says
+//! that there may be a body.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use bindery_contract::settings::Secret;
+use bindery_contract::settings::{Secret, SettingsError};
+use bindery_contract::{Clock, OpenContext, OpenError};
+use bindery_identity::{AccessKeys, Aws, Tokens};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
@@ -22,20 +27,14 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// What the settings say of AWS IAM.
 pub(crate) struct Iam {
-    identity: Identity,
-    /// None: those of the environment.
-    keys: Option<AccessKeys>,
+    who: Identity,
+    keys: Arc<Aws>,
 }
-
-/// Why AWS IAM cannot make a password.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("useAWSIAM {0}")]
-pub(crate) struct IamError(&'static str);
 
 /// Signs in.
 pub(crate) struct Login {
-    identity: Identity,
-    keys: AccessKeys,
+    who: Identity,
+    keys: Tokens<Arc<Aws>>,
 }
 
 /// Who signs in, and where.
@@ -47,104 +46,75 @@ struct Identity {
     user: String,
 }
 
-/// The keys of an AWS identity.
-#[derive(Clone)]
-struct AccessKeys {
-    id: String,
-    secret: Secret,
-    /// Comes with keys that are valid for some time only.
-    session: Option<Secret>,
-}
-
 impl Iam {
     /// Decided without the environment: it may be another one where the settings are checked.
-    pub(crate) fn of(settings: &PostgresSettings, config: &Config) -> Result<Self, IamError> {
+    pub(crate) fn of(settings: &PostgresSettings, config: &Config) -> Result<Self, SettingsError> {
+        let wrong = |problem| SettingsError::new("useAWSIAM", problem);
         let ([Host::Tcp(host)], [] | [_]) = (config.get_hosts(), config.get_ports()) else {
-            return Err(IamError("needs exactly one host, by its name"));
+            return Err(wrong("needs exactly one host, by its name"));
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let identity = Identity {
-            endpoint: format!("{host}:{port}"),
-            region: given(&settings.aws_region).ok_or(IamError("needs awsRegion"))?,
-            user: config
-                .get_user()
-                .ok_or(IamError("needs a user"))?
-                .to_owned(),
-        };
-        let secret = |secret: &Option<Secret>| secret.clone().filter(|secret| !secret.is_empty());
-        let keys = match (
-            given(&settings.aws_access_key),
-            secret(&settings.aws_secret_key),
-        ) {
-            (None, None) => None,
-            (Some(id), Some(key)) => Some(AccessKeys {
-                id,
-                secret: key,
-                session: secret(&settings.aws_session_token),
-            }),
-            _ => return Err(IamError("needs awsAccessKey and awsSecretKey together")),
-        };
-        Ok(Self { identity, keys })
+        let user = config.get_user().ok_or_else(|| wrong("needs a user"))?;
+        let aws = Aws::of(&settings.aws)?;
+        Ok(Self {
+            who: Identity {
+                endpoint: format!("{host}:{port}"),
+                region: aws.region().to_owned(),
+                user: user.to_owned(),
+            },
+            keys: Arc::new(aws),
+        })
     }
 
     /// With keys, from wherever they are.
-    pub(crate) fn login(&self) -> Result<Login, IamError> {
-        let keys = self.keys.clone().or_else(AccessKeys::of_the_environment);
-        let keys = keys.ok_or(IamError(
-            "finds no keys: set awsAccessKey and awsSecretKey, or AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY in the environment",
-        ))?;
-        Ok(Login {
-            identity: self.identity.clone(),
-            keys,
-        })
-    }
-}
-
-impl AccessKeys {
-    fn of_the_environment() -> Option<Self> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Some(Self {
-            id: variable("AWS_ACCESS_KEY_ID")?,
-            secret: Secret::new(variable("AWS_SECRET_ACCESS_KEY")?),
-            session: variable("AWS_SESSION_TOKEN").map(Secret::new),
-        })
+    pub(crate) fn login(&self, cx: &OpenContext) -> Login {
+        Login {
+            who: self.who.clone(),
+            keys: Tokens::new(Arc::clone(&self.keys), cx),
+        }
     }
 }
 
 impl Login {
     /// The password that is valid from now on.
-    pub(crate) fn password(&self, now: SystemTime) -> Secret {
-        let Identity {
+    pub(crate) async fn password(&self, clock: &Clock) -> Result<Secret, OpenError> {
+        let keys = self.keys.now().await;
+        let keys = keys.map_err(|error| error.with_cause(format!("useAWSIAM: {error}")))?;
+        Ok(self.who.password(&keys, clock.wall()))
+    }
+}
+
+impl Identity {
+    fn password(&self, keys: &AccessKeys, now: SystemTime) -> Secret {
+        let Self {
             endpoint, region, ..
-        } = &self.identity;
+        } = self;
         let now = Timestamp::try_from(now).unwrap_or(Timestamp::MAX);
         let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = now.strftime("%Y%m%d").to_string();
         let scope = format!("{day}/{region}/rds-db/aws4_request");
-        let query = self.query(&time, &scope);
+        let query = self.query(keys, &time, &scope);
         // No body, and of the headers the one that cannot be missing.
         let request = format!("GET\n/\n{query}\nhost:{endpoint}\n\nhost\n{}", hash(""));
         let signed = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hash(&request));
-        let signature = hex(&sign(&self.key(&day), &signed));
+        let signature = hex(&sign(&self.key(keys, &day), &signed));
         Secret::new(format!("{endpoint}?{query}&X-Amz-Signature={signature}"))
     }
 
     /// The key of a day, for this region and service.
-    fn key(&self, day: &str) -> Vec<u8> {
-        let secret = format!("AWS4{}", self.keys.secret.expose()).into_bytes();
-        let parts = [day, &self.identity.region, "rds-db", "aws4_request"];
+    fn key(&self, keys: &AccessKeys, day: &str) -> Vec<u8> {
+        let secret = format!("AWS4{}", keys.secret.expose()).into_bytes();
+        let parts = [day, &self.region, "rds-db", "aws4_request"];
         parts.into_iter().fold(secret, |key, part| sign(&key, part))
     }
 
     /// What is signed, in the order of the names.
-    fn query(&self, time: &str, scope: &str) -> String {
-        let credential = format!("{}/{scope}", self.keys.id);
-        let session = self.keys.session.as_ref().map(Secret::expose);
+    fn query(&self, keys: &AccessKeys, time: &str, scope: &str) -> String {
+        let credential = format!("{}/{scope}", keys.id);
+        let session = keys.session.as_ref().map(Secret::expose);
         let pairs = [
             ("Action", Some("connect")),
-            ("DBUser", Some(self.identity.user.as_str())),
+            ("DBUser", Some(self.user.as_str())),
             ("X-Amz-Algorithm", Some("AWS4-HMAC-SHA256")),
             ("X-Amz-Credential", Some(credential.as_str())),
             ("X-Amz-Date", Some(time)),
@@ -187,20 +157,18 @@ mod tests {
         id: &str,
         session: Option<&str>,
     ) -> String {
-        let login = Login {
-            identity: Identity {
-                endpoint: endpoint.into(),
-                region: region.into(),
-                user: user.into(),
-            },
-            keys: AccessKeys {
-                id: id.into(),
-                secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-                session: session.map(Secret::new),
-            },
+        let who = Identity {
+            endpoint: endpoint.into(),
+            region: region.into(),
+            user: user.into(),
+        };
+        let keys = AccessKeys {
+            id: id.into(),
+            secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            session: session.map(Secret::new),
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_518_485);
-        login.password(now).expose().to_owned()
+        who.password(&keys, now).expose().to_owned()
     }
 
     /// The right sides were made by the vendor's own library.

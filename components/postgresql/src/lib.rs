@@ -60,7 +60,6 @@ impl Binding for Postgres {
     async fn open(settings: PostgresSettings, cx: OpenContext) -> Result<Opened, OpenError> {
         let target = Target::of(&settings).map_err(OpenError::invalid)?;
         let passwords = target.sign_in.passwords(&cx);
-        let passwords = passwords.map_err(OpenError::invalid)?;
         for key in &target.ignored {
             tracing::warn!(
                 component = cx.component(),

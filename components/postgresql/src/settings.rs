@@ -1,7 +1,7 @@
 //! The settings of `bindings.postgresql`.
 
 use bindery_contract::settings::{GoDuration, Secret};
-use bindery_identity::EntraSettings;
+use bindery_identity::{AwsSettings, EntraSettings};
 use schemars::JsonSchema;
 use serde::de::value::StrDeserializer;
 use serde::de::{Error, IntoDeserializer};
@@ -80,24 +80,13 @@ pub struct PostgresSettings {
     #[schemars(extend("x-flatten" = true))]
     pub entra: EntraSettings,
     /// Signs in to Amazon RDS or Aurora with AWS IAM instead of a password, made anew for each
-    /// connection. Needs `awsRegion`, a user and exactly one host: the one that the database is
-    /// known by. Without `awsAccessKey` and `awsSecretKey`, the keys are those of the environment
-    /// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`); roles of pods, tasks
-    /// and instances, and roles to assume, are not supported yet.
+    /// connection. Needs `region`, a user and exactly one host: the one that the database is
+    /// known by. Whose keys sign is said by the settings that follow.
     #[serde(default, rename = "useAWSIAM")]
     pub use_aws_iam: bool,
-    /// The AWS region of the database, e.g. `eu-west-1`. Required by `useAWSIAM`.
-    #[schemars(extend("x-aliases" = ["region"]))]
-    pub aws_region: Option<String>,
-    /// The access key of an AWS identity, for `useAWSIAM`. Goes with `awsSecretKey`.
-    #[schemars(extend("x-aliases" = ["accessKey"]))]
-    pub aws_access_key: Option<String>,
-    /// The secret that belongs to `awsAccessKey`.
-    #[schemars(extend("x-aliases" = ["secretKey"]))]
-    pub aws_secret_key: Option<Secret>,
-    /// The session token, if the keys are temporary ones.
-    #[schemars(extend("x-aliases" = ["sessionToken"]))]
-    pub aws_session_token: Option<Secret>,
+    /// Who the binding is to AWS.
+    #[schemars(extend("x-flatten" = true))]
+    pub aws: AwsSettings,
 }
 
 /// How statements are sent. Values and rows are the same in all modes except where it says so.
@@ -177,8 +166,8 @@ mod tests {
             "connectionString",
             "password",
             "azureClientSecret",
-            "awsSecretKey",
-            "awsSessionToken",
+            "secretKey",
+            "sessionToken",
         ] {
             assert!(field(name).secret, "{name}");
         }

@@ -7,7 +7,7 @@ use bindery_contract::{Clock, OpenContext, OpenError};
 use bindery_identity::{Cloud, Entra, Tokens};
 use tokio_postgres::Config;
 
-use crate::aws::{Iam, IamError, Login};
+use crate::aws::{Iam, Login};
 use crate::settings::PostgresSettings;
 
 /// What the settings say. Decided without the environment.
@@ -18,15 +18,6 @@ pub(crate) enum SignIn {
     Entra(Arc<Entra>),
 }
 
-/// Why nobody can sign in like this.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SignInError {
-    #[error(transparent)]
-    Iam(#[from] IamError),
-    #[error(transparent)]
-    Setting(#[from] SettingsError),
-}
-
 /// Where the passwords come from.
 pub(crate) enum Passwords {
     Configured,
@@ -35,8 +26,8 @@ pub(crate) enum Passwords {
 }
 
 impl SignIn {
-    pub(crate) fn of(settings: &PostgresSettings, config: &Config) -> Result<Self, SignInError> {
-        let wrong = |problem| Err(SettingsError::new("useAzureAD", problem).into());
+    pub(crate) fn of(settings: &PostgresSettings, config: &Config) -> Result<Self, SettingsError> {
+        let wrong = |problem| Err(SettingsError::new("useAzureAD", problem));
         match (settings.use_azure_ad, settings.use_aws_iam) {
             (false, false) => Ok(Self::Configured),
             (false, true) => Ok(Self::Iam(Iam::of(settings, config)?)),
@@ -52,12 +43,12 @@ impl SignIn {
     }
 
     /// With what there is in this environment.
-    pub(crate) fn passwords(&self, cx: &OpenContext) -> Result<Passwords, IamError> {
-        Ok(match self {
+    pub(crate) fn passwords(&self, cx: &OpenContext) -> Passwords {
+        match self {
             Self::Configured => Passwords::Configured,
-            Self::Iam(iam) => Passwords::Iam(iam.login()?),
+            Self::Iam(iam) => Passwords::Iam(iam.login(cx)),
             Self::Entra(entra) => Passwords::Entra(Tokens::new(Arc::clone(entra), cx)),
-        })
+        }
     }
 }
 
@@ -75,7 +66,7 @@ impl Passwords {
     pub(crate) async fn next(&self, clock: &Clock) -> Result<Option<Secret>, OpenError> {
         match self {
             Self::Configured => Ok(None),
-            Self::Iam(login) => Ok(Some(login.password(clock.wall()))),
+            Self::Iam(login) => login.password(clock).await.map(Some),
             Self::Entra(tokens) => tokens.now().await.map(Some),
         }
     }

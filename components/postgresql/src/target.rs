@@ -10,7 +10,7 @@ use tokio_postgres::config::{Host, SslMode as Wire};
 
 use crate::connection_string::{Keys, ParseError};
 use crate::settings::{PostgresSettings, QueryExecMode};
-use crate::sign_in::{SignIn, SignInError};
+use crate::sign_in::SignIn;
 
 /// Keys that mean nothing here and do no harm.
 const IGNORED: [&str; 8] = [
@@ -131,13 +131,13 @@ pub(crate) enum TargetError {
     #[error("invalid value for 'timeout': must be 1s or more")]
     Timeout,
     #[error(transparent)]
-    SignIn(#[from] SignInError),
+    SignIn(#[from] SettingsError),
 }
 
 impl From<TargetError> for SettingsError {
     fn from(error: TargetError) -> Self {
         match error {
-            TargetError::SignIn(SignInError::Setting(error)) => error,
+            TargetError::SignIn(error) => error,
             other => Self::general(other),
         }
     }

@@ -1,5 +1,6 @@
 //! What `bindings.postgresql` does, seen from outside, against real servers.
 
+mod aws;
 mod connections;
 mod database;
 mod entra;

@@ -2,6 +2,7 @@
 //! they are dropped. A service that runs already is never touched.
 
 mod kafka;
+mod moto;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -10,6 +11,7 @@ mod redis;
 use std::path::PathBuf;
 
 pub use self::kafka::{Kafka, KafkaSecurity};
+pub use self::moto::Moto;
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::{Postgres, PostgresOptions};
 pub use self::process::Process;
