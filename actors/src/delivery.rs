@@ -10,6 +10,7 @@
 //! is settled as lost, and a log reads it again.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -17,10 +18,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use bindery_contract::Key;
 use bindery_contract::credit::Credit;
 use bindery_contract::mutation::{Mechanism, is_off};
 use bindery_contract::sink::{Delivery, Lanes};
+use bindery_contract::{ByNumber, Key};
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +109,7 @@ pub(crate) struct DeliveryActor {
 struct Desk {
     connection: Option<Box<dyn AppConnection>>,
     /// What waits behind the event that is under way, for each key that has one.
-    queues: RefCell<HashMap<Queue, VecDeque<Parcel>>>,
+    queues: RefCell<HashMap<Queue, VecDeque<Parcel>, ByNumber>>,
     outbox: Rc<Outbox>,
     patience: Rc<Patience>,
     /// Ends all tasks with the actor.
@@ -147,17 +148,13 @@ impl DeliveryActor {
     fn arrived(&mut self, mut parcel: Parcel) {
         parcel.delivery.left_lane();
         let queue = queue_of(&parcel).filter(|_| !is_off(Mechanism::Order));
-        if let Some(queue) = &queue
-            && let Some(behind) = self.desk.queues.borrow_mut().get_mut(queue)
-        {
-            behind.push_back(parcel);
-            return;
-        }
         if let Some(queue) = &queue {
-            self.desk
-                .queues
-                .borrow_mut()
-                .insert(queue.clone(), VecDeque::new());
+            match self.desk.queues.borrow_mut().entry(queue.clone()) {
+                Entry::Occupied(mut behind) => return behind.get_mut().push_back(parcel),
+                Entry::Vacant(place) => {
+                    place.insert(VecDeque::new());
+                }
+            }
         }
         let desk = Rc::clone(&self.desk);
         actix_rt::spawn(async move {

@@ -1,5 +1,7 @@
 //! Headers of what reaches the app: an event's metadata (runtime §2.4), and those of a call.
 
+use std::cell::RefCell;
+
 use bindery_contract::Metadata;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
@@ -26,16 +28,44 @@ const WITHHELD: &[&str] = &[
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// How many keys [`Names`] holds at most.
+const NAMES: usize = 32;
+
+/// What the last keys are called as headers, where they may be some: most come again with the next
+/// event.
+#[derive(Default)]
+pub(super) struct Names(RefCell<Vec<(Box<str>, Option<HeaderName>)>>);
+
+impl Names {
+    fn of(&self, key: &str) -> Option<HeaderName> {
+        let mut names = self.0.borrow_mut();
+        if let Some((_, name)) = names.iter().find(|(known, _)| **known == *key) {
+            return name.clone();
+        }
+        if names.len() == NAMES {
+            names.clear();
+        }
+        let name = name_of(key);
+        names.push((key.into(), name.clone()));
+        name
+    }
+}
+
 /// The event's metadata as headers, and its trace context: its own, or a fresh one where traces
 /// begin here.
-pub(super) fn add(headers: &mut HeaderMap, metadata: &Metadata, begins_traces: bool) {
+pub(super) fn add(
+    headers: &mut HeaderMap,
+    metadata: &Metadata,
+    names: &Names,
+    begins_traces: bool,
+) {
     let nominated = metadata.get_any_case("connection").unwrap_or_default();
     for (key, value) in metadata.iter() {
-        let Some(name) = name_of(key) else { continue };
+        let Some(name) = names.of(key) else { continue };
         let is_nominated = nominated
             .split(',')
             .any(|name| name.trim().eq_ignore_ascii_case(key));
-        if is_nominated || name.as_str().ends_with("-bin") || WITHHELD.contains(&name.as_str()) {
+        if is_nominated {
             continue;
         }
         if name == TRACE_PARENT && !trace::is_trace_parent(value) {
@@ -80,7 +110,8 @@ pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
     passed
 }
 
-/// The header of a key: its own name, but for what means something else in HTTP or gRPC.
+/// The header of a key: its own name, but for what means something else in HTTP or gRPC. None where
+/// an event must not set it.
 fn name_of(key: &str) -> Option<HeaderName> {
     let is_grpc = key
         .get(..5)
@@ -90,7 +121,8 @@ fn name_of(key: &str) -> Option<HeaderName> {
         None if is_grpc => HeaderName::try_from(format!("dapr-{key}")),
         None => HeaderName::from_bytes(key.as_bytes()),
     };
-    name.ok()
+    let is_withheld = |name: &str| name.ends_with("-bin") || WITHHELD.contains(&name);
+    name.ok().filter(|name| !is_withheld(name.as_str()))
 }
 
 #[cfg(test)]
@@ -111,7 +143,7 @@ mod tests {
             .with("bad name", "x")
             .with("lines", "a\r\nb");
         let mut headers = HeaderMap::new();
-        add(&mut headers, &metadata, true);
+        add(&mut headers, &metadata, &Names::default(), true);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
@@ -125,6 +157,17 @@ mod tests {
             ]
         );
         assert_eq!(headers["lines"], "a  b");
+    }
+
+    #[test]
+    fn names_are_the_same_again_and_not_kept_without_end() {
+        let names = Names::default();
+        for key in ["readTimeUTC", "host", ":authority", "readTimeUTC", "host"] {
+            assert_eq!(names.of(key), name_of(key), "{key}");
+        }
+        (0..100).for_each(|number| drop(names.of(&format!("x-{number}"))));
+        assert!(names.0.borrow().len() <= NAMES);
+        assert_eq!(names.of("X-99").unwrap(), "x-99");
     }
 
     #[test]
@@ -158,7 +201,7 @@ mod tests {
         let metadata = Metadata::new()
             .with("traceparent", parent)
             .with("tracestate", "a=1");
-        add(&mut headers, &metadata, true);
+        add(&mut headers, &metadata, &Names::default(), true);
         assert_eq!(
             (headers["traceparent"].as_bytes(), &headers["tracestate"]),
             (parent.as_bytes(), &HeaderValue::from_static("a=1"))
@@ -167,6 +210,7 @@ mod tests {
         add(
             &mut headers,
             &Metadata::new().with("tracestate", "a=1"),
+            &Names::default(),
             true,
         );
         assert!(trace::is_trace_parent(
@@ -174,7 +218,7 @@ mod tests {
         ));
         assert!(!headers.contains_key("tracestate"));
         let mut headers = HeaderMap::new();
-        add(&mut headers, &Metadata::new(), false);
+        add(&mut headers, &Metadata::new(), &Names::default(), false);
         assert!(headers.is_empty());
     }
 }

@@ -295,6 +295,7 @@ impl App for HttpApp {
             app: self.clone(),
             client: self.client(),
             uris: RefCell::default(),
+            names: headers::Names::default(),
         })
     }
 }
@@ -308,6 +309,7 @@ struct HttpConnection {
     client: HttpClient,
     /// Those of the last routes, at most [`URIS`]: most come again with the next event.
     uris: RefCell<Vec<(Arc<str>, Uri)>>,
+    names: headers::Names,
 }
 
 impl AppConnection for HttpConnection {
@@ -340,7 +342,12 @@ impl HttpConnection {
             .and_then(|uri| self.app.request_to(Method::POST, uri))
             .map_err(Refusal::unreachable)?;
         let begins_traces = self.app.config.begins_traces;
-        headers::add(request.headers_mut(), &event.metadata, begins_traces);
+        headers::add(
+            request.headers_mut(),
+            &event.metadata,
+            &self.names,
+            begins_traces,
+        );
         *request.body_mut() = Full::new(event.data.clone());
         let _turn = self.app.turn().await;
         let mut asked = self.app.asked("POST", &input.route);

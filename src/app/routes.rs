@@ -79,7 +79,12 @@ impl Service {
     ) -> Result<Answer, Refusal> {
         let mut request = request(&input.route);
         let mut metadata = http::HeaderMap::new();
-        headers::add(&mut metadata, &event.metadata, true);
+        headers::add(
+            &mut metadata,
+            &event.metadata,
+            &headers::Names::default(),
+            true,
+        );
         for (name, value) in &metadata {
             let name = actix_http::header::HeaderName::from_bytes(name.as_str().as_bytes());
             let value = actix_http::header::HeaderValue::from_bytes(value.as_bytes());

@@ -69,7 +69,7 @@ pub use self::binding::{
 pub use self::clock::{Clock, Deadline, Instant};
 pub use self::context::{ContextParts, Host, Identity, OpenContext, ReplicaContext, panic_text};
 pub use self::error::{Cause, Chain, InvokeError, OpenError, ReadError, Retry, Sent};
-pub use self::event::{Event, Key, Order, Source};
+pub use self::event::{ByNumber, Event, Key, Order, Source};
 pub use self::metadata::Metadata;
 pub use self::payload::{Chunks, CollectError, Payload};
 pub use self::registration::{Prepared, Registration};

@@ -21,7 +21,7 @@ use tokio::task::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::credit::{Credit, Credited};
-use crate::event::{Event, Key, Order, Source};
+use crate::event::{ByNumber, Event, Key, Order, Source};
 use crate::mutation::{Mechanism, is_off};
 
 /// Where a binding's events go. Cheap to clone.
@@ -471,8 +471,10 @@ impl Drop for Delivery {
 /// How much of the credit each key holds. A key has an entry only while something holds it.
 struct Shares {
     limit: usize,
-    keys: std::sync::Mutex<HashMap<Key, Arc<Credit>>>,
+    keys: std::sync::Mutex<Credits>,
 }
+
+type Credits = HashMap<Key, Arc<Credit>, ByNumber>;
 
 struct Share {
     shares: Arc<Shares>,
@@ -488,7 +490,7 @@ impl Shares {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Credit>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Credits> {
         self.keys
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
