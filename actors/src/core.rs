@@ -10,6 +10,7 @@ use bindery_contract::credit::Credit;
 use bindery_contract::{Clock, Identity, Role};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::component::Component;
@@ -66,6 +67,8 @@ pub struct Core {
     pub(crate) table: SharedTable,
     pub(crate) seats: Box<[Seat]>,
     pub(crate) slots: Arc<Credit>,
+    /// The outputs' replicas, each until it is closed.
+    pub(crate) replicas: TaskTracker,
     pub(crate) reports: UnboundedSender<Report>,
     pub(crate) app: Option<Arc<dyn App>>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
@@ -114,6 +117,7 @@ impl Core {
                 .map(|index| Seat::new(index, limits.lane))
                 .collect(),
             slots: Credit::new(limits.lane),
+            replicas: TaskTracker::new(),
             limits,
             reports,
             app,

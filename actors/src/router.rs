@@ -20,6 +20,7 @@ use bindery_contract::{
 };
 use futures_util::FutureExt;
 use tokio::sync::{OnceCell, oneshot};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call::{Call, CallError};
 use crate::core::Core;
@@ -333,14 +334,24 @@ struct Local {
 }
 
 enum Replica {
-    Own(Option<Box<dyn DynOutput>>),
+    Own(Option<Own>),
     Shared(Arc<dyn DynOutput>),
+}
+
+/// A replica that belongs to one thread.
+struct Own {
+    output: Box<dyn DynOutput>,
+    /// Whoever closes the runtime waits for it.
+    _alive: TaskTrackerToken,
 }
 
 impl Replica {
     fn output(&self) -> &dyn DynOutput {
         match self {
-            Self::Own(output) => output.as_deref().expect("it is taken out only in drop"),
+            Self::Own(own) => {
+                let own = own.as_ref().expect("it is taken out only in drop");
+                own.output.as_ref()
+            }
             Self::Shared(output) => output.as_ref(),
         }
     }
@@ -416,7 +427,10 @@ impl Local {
                         };
                         let opening = watched(self.generation.who.component, replicas.open(cx));
                         match AssertUnwindSafe(opening).catch_unwind().await {
-                            Ok(Ok(output)) => Ok(Replica::Own(Some(output))),
+                            Ok(Ok(output)) => Ok(Replica::Own(Some(Own {
+                                output,
+                                _alive: self.core.replicas.token(),
+                            }))),
                             Ok(Err(error)) => Err(not_opened(error)),
                             Err(panic) => Err(self.panicked(panic_text(panic.as_ref()))),
                         }
@@ -468,16 +482,16 @@ fn not_opened(error: OpenError) -> CallError {
 impl Drop for Local {
     /// A replica of this thread is closed here; a shared output by its binding actor.
     fn drop(&mut self) {
-        let Some(Replica::Own(output)) = self.replica.get_mut() else {
+        let Some(Replica::Own(own)) = self.replica.get_mut() else {
             return;
         };
-        let Some(output) = output.take() else { return };
+        let Some(own) = own.take() else { return };
         let deadline = Deadline::at(self.core.clock.now() + self.core.limits.close_timeout);
         // Without a runtime the thread is ending, and its connections with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let component = self.generation.who.component;
             runtime.spawn(async move {
-                let closing = watched(component, output.close(deadline));
+                let closing = watched(component, own.output.close(deadline));
                 let _ = AssertUnwindSafe(closing).catch_unwind().await;
             });
         }

@@ -184,6 +184,14 @@ impl Runtime {
             self.ask(Stop { role, deadline }).await;
         }
         Worker::leave(&self.core);
+        // Workers close their own. One that is frozen, or whose thread has ended, does not.
+        self.core.replicas.close();
+        let closed = deadline.limit(self.core.clock(), self.core.replicas.wait());
+        let _ = self
+            .core
+            .clock()
+            .timeout(self.core.limits.close_timeout, closed)
+            .await;
         let retired = current(&self.supervisor).send(Retire).await;
         if let Some(bindings) = retired.ok().flatten() {
             bindings.stop();

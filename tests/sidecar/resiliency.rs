@@ -104,11 +104,7 @@ fn a_breaker_opens_by_its_expression_and_closes_again() {
     for change in ["closed to open", "open to half-open", "half-open to closed"] {
         let name = "DefaultComponentOutboundCircuitBreakerPolicy-up";
         let line = format!("Circuit breaker \"{name}\" changed state from {change}");
-        assert!(
-            bindery.log().contains(&line.replace('"', "\\\"")),
-            "{line}:\n{}",
-            bindery.log()
-        );
+        bindery.wait_for_log(&line.replace('"', "\\\""));
     }
 }
 

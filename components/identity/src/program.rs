@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bindery_contract::{Clock, OpenError};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -39,16 +38,17 @@ pub(crate) async fn ask(
     }
 }
 
-/// A program at work, with all that it starts: it may be a script that starts another. When this
-/// goes away, they end.
+/// A program at work. When this goes away, it ends; on Unix with all that it started, for it may be
+/// a script that starts another.
 struct Program(Child);
 
 impl Program {
     fn start(mut command: Command) -> Result<Self, Error> {
+        #[cfg(unix)]
+        command.process_group(0);
         let child = command
             // A folder on the PATH may be named from where one is: this is nobody's.
             .current_dir("/")
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -68,8 +68,11 @@ impl Program {
     }
 }
 
+#[cfg(unix)]
 impl Drop for Program {
     fn drop(&mut self) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+
         let id = self.0.id().and_then(|id| i32::try_from(id).ok());
         if let Some(group) = id.and_then(Pid::from_raw) {
             // It may have ended just now.
