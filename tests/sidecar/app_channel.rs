@@ -200,7 +200,7 @@ fn each_input_is_asked_about_until_there_is_an_answer() {
     assert!(asked.load(Ordering::SeqCst) >= 3);
     let says =
         "could not invoke OPTIONS method on input binding subscription endpoint \\\"/slow\\\"";
-    assert!(bindery.log().contains(says), "{}", bindery.log());
+    bindery.wait_for_log(says);
     bindery.wait_until_ready();
 }
 

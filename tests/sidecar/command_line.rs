@@ -350,7 +350,7 @@ fn what_does_not_end_within_the_grace_time_is_left_and_the_exit_code_is_1() {
     });
     assert_eq!(bindery.interrupt(), Some(1), "{}", bindery.log());
     let line = "Fatal error from runtime: Graceful shutdown timeout exceeded, forcing shutdown";
-    assert!(bindery.log().contains(line), "{}", bindery.log());
+    bindery.wait_for_log(line);
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn an_apps_exit_code_its_output_and_its_environment_are_its_own() {
         "== APP == out test {} {} http\n",
         bindery.app_port, bindery.http_port
     );
-    assert!(bindery.log().contains(&out), "{}", bindery.log());
+    bindery.wait_for_log(&out);
     assert!(
         bindery.log().contains("== APP == err\n"),
         "{}",

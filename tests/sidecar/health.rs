@@ -98,7 +98,7 @@ fn an_app_that_is_unwell_gets_no_events_until_it_is_well_again() {
 
     stage.is_well.store(true, Ordering::SeqCst);
     wait_for("events", SOON, || stage.count("POST") > 2);
-    assert!(stage.bindery.log().contains("App entered healthy status"));
+    stage.bindery.wait_for_log("App entered healthy status");
     let asked = stage.count("OPTIONS");
 
     stage.is_well.store(false, Ordering::SeqCst);

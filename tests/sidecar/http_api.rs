@@ -403,7 +403,7 @@ fn shutdown_over_the_api_is_answered_and_then_done() {
         let answer = request(bindery.http_port, "POST", "/v1.0/shutdown", headers, b"").unwrap();
         assert_eq!(answer.status, 204);
         assert_eq!(bindery.wait(), code, "{}", bindery.log());
-        assert!(bindery.log().contains("Shutdown requested via API"));
+        bindery.wait_for_log("Shutdown requested via API");
     }
 }
 

@@ -342,7 +342,7 @@ fn a_component_in_a_pod_that_names_no_store_means_kubernetes() {
     let mut elsewhere = Running::sidecar(&components, &[]);
     assert_eq!(elsewhere.wait(), Some(1));
     let says = "secretKeyRef does not say which store to ask";
-    assert!(elsewhere.log().contains(says), "{}", elsewhere.log());
+    elsewhere.wait_for_log(says);
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_pod_has_the_store_without_a_component_unless_a_flag_takes_it_away() {
     let mut bindery = Running::sidecar_with(&components, &flag, &[IN_A_POD]);
     assert_eq!(bindery.wait(), Some(1));
     let says = r#"there is no secret store \"kubernetes\""#;
-    assert!(bindery.log().contains(says), "{}", bindery.log());
+    bindery.wait_for_log(says);
 }
 
 #[test]
@@ -452,6 +452,6 @@ fn a_store_that_can_never_work_ends_the_start() {
         );
         let mut bindery = Running::sidecar(&components, &[]);
         assert_eq!(bindery.wait(), Some(1), "{says}");
-        assert!(bindery.log().contains(says), "{}", bindery.log());
+        bindery.wait_for_log(says);
     }
 }

@@ -243,7 +243,7 @@ fn without_the_feature_only_a_signal_reads_the_files() {
     wait_for("the new one", SOON, || {
         bindery.invoke("more", CREATE).status == 200
     });
-    assert!(bindery.log().contains("Received signal 'hangup'"));
+    bindery.wait_for_log("Received signal 'hangup'");
     assert!(!bindery.log().contains("Hot reloading enabled"));
 }
 
@@ -271,7 +271,7 @@ fn a_configuration_closes_endpoints_and_denies_types_also_while_it_runs() {
     assert!(!metadata.contains("bindings.cron"), "{metadata}");
     let refusal = "component 'tick' cannot be loaded because components of type \
                    'tick (bindings.cron/v1)' are not allowed";
-    assert!(bindery.log().contains(refusal), "{}", bindery.log());
+    bindery.wait_for_log(refusal);
 
     let closed =
         "spec:\n  api:\n    denied:\n    - {name: bindings, version: v1, protocol: http}\n";

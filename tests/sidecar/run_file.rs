@@ -389,7 +389,7 @@ fn when_one_is_asked_to_end_all_end() {
     let answer = request(stock, "POST", "/v1.0/shutdown", &[], b"").unwrap();
     assert_eq!(answer.status, 204);
     assert_eq!(running.wait(), Some(0), "{}", running.log());
-    assert!(running.log().contains("stock was asked to end, so all end"));
+    running.wait_for_log("stock was asked to end, so all end");
     assert!(!is_up(orders) && !apps.iter().any(|app| runs(*app)));
 }
 

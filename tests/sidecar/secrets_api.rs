@@ -239,7 +239,7 @@ fn scopes_that_cannot_be_meant_end_the_start() {
     let mut bindery = Running::sidecar(&components, &["--config", config.to_str().unwrap()]);
     assert_eq!(bindery.wait(), Some(1));
     let says = "config.yaml:2:3: error loading configuration: a storeName is repeated";
-    assert!(bindery.log().contains(says), "{}", bindery.log());
+    bindery.wait_for_log(says);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ fn sockets_take_the_place_of_both_ports_and_go_with_the_sidecar() {
         "HTTP server is running on unix",
         "API gRPC server is running on unix",
     ] {
-        assert!(sidecar.log().contains(line), "{}", sidecar.log());
+        sidecar.wait_for_log(line);
     }
     assert_eq!(sidecar.interrupt(), Some(0));
     assert!(!http(folder).exists() && !grpc(folder).exists());
@@ -192,8 +192,8 @@ fn a_file_that_was_left_behind_is_replaced_and_one_in_use_is_an_error() {
     let mut second = start(folder);
     assert_eq!(second.wait(), Some(1));
     let says = format!("unix domain socket {}", http(folder).display());
-    assert!(second.log().contains(&says), "{}", second.log());
-    assert!(second.log().contains("a process that runs listens there"));
+    second.wait_for_log(&says);
+    second.wait_for_log("a process that runs listens there");
     assert_eq!(ask(folder, "GET", "/v1.0/healthz", "").unwrap().status, 204);
     drop(first);
 
