@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use actix::Addr;
 use arc_swap::ArcSwapOption;
 use bindery_contract::credit::Credit;
 use bindery_contract::{Clock, Identity, Role};
@@ -17,9 +18,10 @@ use crate::component::Component;
 use crate::observe::Observer;
 use crate::policy::Policies;
 use crate::report::Report;
+use crate::router::Router;
 use crate::status::StatusBoard;
 use crate::table::SharedTable;
-use crate::worker::Seat;
+use crate::worker::{RouterAddr, Seat};
 
 /// The numbers a sidecar runs by.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub struct Core {
     pub(crate) limits: Limits,
     pub(crate) table: SharedTable,
     pub(crate) seats: Box<[Seat]>,
+    /// Routers of threads that have no seat.
+    guests: Mutex<Vec<Weak<Addr<Router>>>>,
     pub(crate) slots: Arc<Credit>,
     /// The outputs' replicas, each until it is closed.
     pub(crate) replicas: TaskTracker,
@@ -116,6 +120,7 @@ impl Core {
             seats: (0..limits.workers.max(1))
                 .map(|index| Seat::new(index, limits.lane))
                 .collect(),
+            guests: Mutex::default(),
             slots: Credit::new(limits.lane),
             replicas: TaskTracker::new(),
             limits,
@@ -131,6 +136,23 @@ impl Core {
 
     pub(crate) fn desired(&self) -> MutexGuard<'_, Desired> {
         self.desired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the router of a thread that has no seat.
+    pub(crate) fn welcome(&self, guest: &RouterAddr) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.push(Arc::downgrade(guest));
+    }
+
+    /// The routers of all threads that have one.
+    pub(crate) fn routers(&self) -> Vec<RouterAddr> {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.retain(|guest| guest.strong_count() > 0);
+        let seated = self.seats.iter().filter_map(Seat::contact);
+        let seated = seated.map(|contact| contact.router);
+        seated
+            .chain(guests.iter().filter_map(Weak::upgrade))
+            .collect()
     }
 
     /// Protects calls and events by these from now on; `None` by nothing. Breakers begin closed.

@@ -120,12 +120,13 @@ impl Worker {
             .iter()
             .find(|seat| !seat.taken.swap(true, Ordering::AcqRel));
         let pulse = Pulse::here();
-        if let Some(seat) = seat {
-            seat.set_contact(Some(Contact {
+        match seat {
+            Some(seat) => seat.set_contact(Some(Contact {
                 router: Arc::clone(&router.mailbox),
                 arbiter,
                 pulse: Arc::clone(&pulse),
-            }));
+            })),
+            None => core.welcome(&router.mailbox),
         }
         let clock = core.clock.clone();
         let heart = seat.map(|_| {
@@ -168,6 +169,8 @@ impl Worker {
             let router = Arc::clone(&fresh.mailbox);
             let contact = seat.contact();
             seat.set_contact(contact.map(|contact| Contact { router, ..contact }));
+        } else {
+            self.core.welcome(&fresh.mailbox);
         }
         self.router.replace(fresh);
     }

@@ -466,11 +466,9 @@ impl Supervisor {
     }
 
     fn table_changed(&self) {
-        for seat in &self.core.seats {
-            if let Some(contact) = seat.contact() {
-                // A router too busy to take it has calls, and looks for itself.
-                let _ = contact.router.try_send(TableChanged);
-            }
+        for router in self.core.routers() {
+            // A router too busy to take it has calls, and looks for itself.
+            let _ = router.try_send(TableChanged);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bindery_contract::acks::{Concurrent, InOrder, Progress};
 use bindery_contract::settings::Properties;
@@ -345,6 +346,8 @@ impl Output for Caller {
     }
 
     async fn close(&self, _: Deadline) {
+        // As one that says goodbye to a server.
+        self.cx.clock().sleep(Duration::from_millis(20)).await;
         self.shared.closed.fetch_add(1, Ordering::SeqCst);
     }
 }
