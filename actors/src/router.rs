@@ -342,7 +342,7 @@ enum Replica {
 struct Own {
     output: Box<dyn DynOutput>,
     /// Whoever closes the runtime waits for it.
-    _alive: TaskTrackerToken,
+    alive: TaskTrackerToken,
 }
 
 impl Replica {
@@ -429,7 +429,7 @@ impl Local {
                         match AssertUnwindSafe(opening).catch_unwind().await {
                             Ok(Ok(output)) => Ok(Replica::Own(Some(Own {
                                 output,
-                                _alive: self.core.replicas.token(),
+                                alive: self.core.replicas.token(),
                             }))),
                             Ok(Err(error)) => Err(not_opened(error)),
                             Err(panic) => Err(self.panicked(panic_text(panic.as_ref()))),
@@ -485,14 +485,17 @@ impl Drop for Local {
         let Some(Replica::Own(own)) = self.replica.get_mut() else {
             return;
         };
-        let Some(own) = own.take() else { return };
+        let Some(Own { output, alive }) = own.take() else {
+            return;
+        };
         let deadline = Deadline::at(self.core.clock.now() + self.core.limits.close_timeout);
         // Without a runtime the thread is ending, and its connections with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let component = self.generation.who.component;
             runtime.spawn(async move {
-                let closing = watched(component, own.output.close(deadline));
+                let closing = watched(component, output.close(deadline));
                 let _ = AssertUnwindSafe(closing).catch_unwind().await;
+                drop(alive);
             });
         }
     }
