@@ -32,10 +32,10 @@ pub(crate) fn burst<R>(work: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             let depth = DEPTH.get() - 1;
             DEPTH.set(depth);
-            if depth == 0 {
-                HELD.with_borrow_mut(std::mem::take)
-                    .into_iter()
-                    .for_each(Waker::wake);
+            if depth == 0
+                && let Ok(held) = HELD.try_with(RefCell::take)
+            {
+                held.into_iter().for_each(Waker::wake);
             }
         }
     }
@@ -46,14 +46,16 @@ pub(crate) fn burst<R>(work: impl FnOnce() -> R) -> R {
 
 /// Wakes somebody: at the end of the burst, if this thread is in one.
 pub(crate) fn wake(waker: &Waker) {
-    if DEPTH.get() == 0 {
-        return waker.wake_by_ref();
-    }
-    HELD.with_borrow_mut(|held| {
+    let hold = |held: &RefCell<Vec<Waker>>| {
+        let mut held = held.borrow_mut();
         if !held.iter().any(|known| known.will_wake(waker)) {
             held.push(waker.clone());
         }
-    });
+    };
+    // A thread that ends holds nobody any more.
+    if DEPTH.get() == 0 || HELD.try_with(hold).is_err() {
+        waker.wake_by_ref();
+    }
 }
 
 pin_project! {

@@ -20,6 +20,8 @@ use crate::source::{BLOCK, EVENTS, LATE, POSITION, READERS, READING, number_in};
 
 /// How often a file is looked at whose end was reached.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How much room a reader keeps for the lines of a key, in bytes.
+const KEPT: usize = 64 << 10;
 /// How long a reader blocks its thread when it is told to: longer than the watchdog's patience.
 const BLOCKED: Duration = Duration::from_secs(8);
 
@@ -189,6 +191,9 @@ impl Lines {
             }
         }
         self.rest.drain(..whole);
+        // A new reader has begun with all that was ever given, which would count as the sidecar's
+        // memory.
+        self.rest.shrink_to(KEPT);
         Ok(())
     }
 }
