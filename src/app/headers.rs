@@ -1,10 +1,11 @@
 //! Headers of what reaches the app: an event's metadata (runtime §2.4), and those of a call.
 
-use std::cell::RefCell;
+use std::convert::Infallible;
 
 use bindery_contract::Metadata;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
+use super::recent::Recent;
 use crate::trace;
 
 /// Hop-by-hop headers and others that an event's metadata must not set (runtime §2.4).
@@ -28,25 +29,14 @@ const WITHHELD: &[&str] = &[
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// How many keys [`Names`] holds at most.
-const NAMES: usize = 32;
-
-/// What the last keys are called as headers, where they may be some: most come again with the next
-/// event.
+/// What keys are called as headers, where they may be some.
 #[derive(Default)]
-pub(super) struct Names(RefCell<Vec<(Box<str>, Option<HeaderName>)>>);
+pub(super) struct Names(Recent<Box<str>, Option<HeaderName>>);
 
 impl Names {
     fn of(&self, key: &str) -> Option<HeaderName> {
-        let mut names = self.0.borrow_mut();
-        if let Some((_, name)) = names.iter().find(|(known, _)| **known == *key) {
-            return name.clone();
-        }
-        if names.len() == NAMES {
-            names.clear();
-        }
-        let name = name_of(key);
-        names.push((key.into(), name.clone()));
+        let make = || Ok::<_, Infallible>((key.into(), name_of(key)));
+        let Ok(name) = self.0.find(|known| **known == *key, make);
         name
     }
 }
@@ -160,13 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_same_again_and_not_kept_without_end() {
+    fn names_are_the_same_again_however_many_there_are() {
         let names = Names::default();
         for key in ["readTimeUTC", "host", ":authority", "readTimeUTC", "host"] {
             assert_eq!(names.of(key), name_of(key), "{key}");
         }
         (0..100).for_each(|number| drop(names.of(&format!("x-{number}"))));
-        assert!(names.0.borrow().len() <= NAMES);
         assert_eq!(names.of("X-99").unwrap(), "x-99");
     }
 

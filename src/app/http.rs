@@ -1,7 +1,6 @@
 //! The app over HTTP (runtime §2.2–2.6).
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use bindery_actors::app::{Answer, App, AppConnection, InputName, LocalBoxFuture, Refusal};
@@ -17,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
 use super::dial::Dial;
+use super::recent::Recent;
 use super::remote::{Protocol, RemoteConfig};
 use super::{answer, headers};
 use crate::telemetry::metrics::HttpExchange;
@@ -294,21 +294,18 @@ impl App for HttpApp {
         Box::new(HttpConnection {
             app: self.clone(),
             client: self.client(),
-            uris: RefCell::default(),
+            uris: Recent::default(),
             names: headers::Names::default(),
         })
     }
 }
 
-/// How many URIs are kept: each is looked at until the one of an event is found.
-const URIS: usize = 64;
-
 /// The way of one delivery thread: its own pool of connections.
 struct HttpConnection {
     app: HttpApp,
     client: HttpClient,
-    /// Those of the last routes, at most [`URIS`]: most come again with the next event.
-    uris: RefCell<Vec<(Arc<str>, Uri)>>,
+    /// Those of the routes.
+    uris: Recent<Arc<str>, Uri>,
     names: headers::Names,
 }
 
@@ -324,16 +321,10 @@ impl AppConnection for HttpConnection {
 
 impl HttpConnection {
     fn uri(&self, route: &Arc<str>) -> Result<Uri, Cause> {
-        let mut uris = self.uris.borrow_mut();
-        if let Some((_, uri)) = uris.iter().find(|(known, _)| Arc::ptr_eq(known, route)) {
-            return Ok(uri.clone());
-        }
-        let uri = self.app.uri(route)?;
-        if uris.len() == URIS {
-            uris.clear();
-        }
-        uris.push((Arc::clone(route), uri.clone()));
-        Ok(uri)
+        self.uris.find(
+            |known| Arc::ptr_eq(known, route),
+            || Ok((Arc::clone(route), self.app.uri(route)?)),
+        )
     }
 
     async fn send(&self, input: &InputName, event: &Event) -> Result<Answer, Refusal> {

@@ -8,6 +8,7 @@ mod headers;
 mod health;
 mod http;
 mod in_process;
+mod recent;
 mod remote;
 mod routes;
 

@@ -60,6 +60,7 @@ impl Routes {
         Service {
             routes: self.clone(),
             call: OnceCell::new(),
+            names: headers::Names::default(),
         }
     }
 }
@@ -68,6 +69,7 @@ impl Routes {
 pub(super) struct Service {
     routes: Routes,
     call: OnceCell<Box<Call>>,
+    names: headers::Names,
 }
 
 impl Service {
@@ -79,12 +81,7 @@ impl Service {
     ) -> Result<Answer, Refusal> {
         let mut request = request(&input.route);
         let mut metadata = http::HeaderMap::new();
-        headers::add(
-            &mut metadata,
-            &event.metadata,
-            &headers::Names::default(),
-            true,
-        );
+        headers::add(&mut metadata, &event.metadata, &self.names, true);
         for (name, value) in &metadata {
             let name = actix_http::header::HeaderName::from_bytes(name.as_str().as_bytes());
             let value = actix_http::header::HeaderValue::from_bytes(value.as_bytes());
