@@ -99,12 +99,10 @@ impl Endpoint {
     /// Finds out whether somebody answers here, whatever the answer is.
     pub(crate) async fn find(&self, clock: &Clock) -> Result<(), OpenError> {
         let asking = self.http.get(self.url.clone()).send();
-        let why = match clock.timeout(NEAR, asking).await {
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(error)) => Chain(&error.without_url()).to_string(),
-            None => format!("no answer within {NEAR:?}"),
-        };
-        Err(OpenError::disconnected(self.says(&why)))
+        let found = within(NEAR, clock, asking).await;
+        found
+            .map(drop)
+            .map_err(|why| OpenError::disconnected(self.says(&why)))
     }
 
     async fn answer(&self, request: RequestBuilder, clock: &Clock) -> Result<Grant, OpenError> {
@@ -112,26 +110,41 @@ impl Endpoint {
             let response = request.send().await?;
             Ok((response.status(), response.bytes().await?))
         };
-        match clock.timeout(PATIENCE, asking).await {
-            Some(Ok((status, body))) => read(status, &body).map_err(|error| match error {
-                Answer::No(why) => OpenError::refused(self.says(&why)),
-                Answer::NotNow(why) => OpenError::disconnected(self.says(&why)),
-            }),
-            Some(Err(error)) => {
-                let error: reqwest::Error = error;
-                let why = Chain(&error.without_url()).to_string();
-                Err(OpenError::disconnected(self.says(&why)))
-            }
-            None => Err(OpenError::disconnected(
-                self.says(&format!("no answer within {PATIENCE:?}")),
-            )),
-        }
+        let answer = within(PATIENCE, clock, asking)
+            .await
+            .map_err(Answer::NotNow);
+        let grant = answer.and_then(|(status, body)| read(status, &body));
+        grant.map_err(|error| match error {
+            Answer::No(why) => OpenError::refused(self.says(&why)),
+            Answer::NotNow(why) => OpenError::disconnected(self.says(&why)),
+        })
     }
 
     fn says(&self, why: &str) -> String {
         let (origin, path) = (self.url.origin().ascii_serialization(), self.url.path());
         format!("no token from {origin}{path}: {why}")
     }
+}
+
+/// Waits for an answer, but not for longer than `patience`. The error says why there is none.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    clock: &Clock,
+    asking: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, String> {
+    match clock.timeout(patience, asking).await {
+        Some(answer) => answer.map_err(|error| Chain(&error.without_url()).to_string()),
+        None => Err(format!("no answer within {patience:?}")),
+    }
+}
+
+/// Whether an answer with this status may be another one in a moment.
+pub(crate) fn passes(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+        )
 }
 
 /// Why an answer is no token.
@@ -170,12 +183,7 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Grant, Answer> {
                 why = format!("{why}: {error_description}");
             }
         }
-        let not_now = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-            );
-        return Err(if not_now {
+        return Err(if passes(status) {
             Answer::NotNow(why)
         } else {
             Answer::No(why)

@@ -9,6 +9,7 @@ mod assertion;
 mod aws;
 mod endpoint;
 mod entra;
+mod file;
 mod oidc;
 mod program;
 mod settings;

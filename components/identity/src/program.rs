@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bindery_contract::{Clock, OpenError};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -15,19 +16,22 @@ const MOST: u64 = 256 * 1024;
 /// How much of a complaint is passed on, in characters.
 const LONGEST: usize = 500;
 
-/// Runs a program and gives what it prints. `what` begins the errors, and `origin` says what the
-/// program is.
-pub(crate) async fn ask(
+/// Runs a program and reads the JSON that it prints. `what` begins the errors, and `origin` says
+/// what the program is.
+pub(crate) async fn ask<T: DeserializeOwned>(
     (what, origin): (&str, &str),
     command: Command,
     clock: &Clock,
-) -> Result<Vec<u8>, OpenError> {
+) -> Result<T, OpenError> {
     let answer = async {
         let program = Program::start(command).map_err(|error| match error.kind() {
             ErrorKind::NotFound => format!("there is no such program on the PATH ({origin})"),
             _ => format!("it cannot be run: {error}"),
         });
-        program?.answer().await
+        let printed = program?.answer().await?;
+        // What cannot be read may have secrets in it.
+        serde_json::from_slice(&printed)
+            .map_err(|error| format!("what it printed cannot be read ({:?})", error.classify()))
     };
     match clock.timeout(PATIENCE, answer).await {
         Some(said) => said.map_err(|why| OpenError::refused(format!("{what}: {why}"))),

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::endpoint::passes;
+
 /// How much of what others say is shown.
 const LONGEST: usize = 300;
 /// Codes of STS that mean: later.
@@ -42,12 +44,7 @@ impl Failure {
         }
         Self {
             says: says.chars().take(LONGEST).collect(),
-            passes: status.is_server_error()
-                || matches!(
-                    status,
-                    StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-                )
-                || code.is_some_and(|code| LATER.contains(&code.as_str())),
+            passes: passes(status) || code.is_some_and(|code| LATER.contains(&code.as_str())),
         }
     }
 }

@@ -19,6 +19,7 @@ use reqsign_core::{Context, FileRead, ProvideCredential, Result as Signed, SignR
 use super::errand::{Errand, Place, address};
 use super::profile::{Files, Plan, SignOn, Source};
 use super::{Environment, Role, SESSION, printed};
+use crate::file;
 
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
@@ -255,14 +256,9 @@ fn is_container_host(address: IpAddr) -> bool {
 }
 
 /// What a file holds that others replace. `what` says who names it.
-pub(super) async fn text(what: &str, file: &Path) -> Result<String, OpenError> {
-    let text = tokio::fs::read_to_string(file).await;
-    text.map_err(|error| {
-        OpenError::refused(format!(
-            "{what}: {} cannot be read: {error}",
-            file.display()
-        ))
-    })
+async fn text(what: &str, file: &Path) -> Result<String, OpenError> {
+    let text = file::text(file).await;
+    text.map_err(|error| error.with_cause(format!("{what}: {error}")))
 }
 
 /// Keys that are there already.

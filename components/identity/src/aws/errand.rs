@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bindery_contract::tls::ClientTls;
-use bindery_contract::{Chain, Clock, OpenError};
+use bindery_contract::{Clock, OpenError};
 use bytes::{Bytes, BytesMut};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
@@ -15,6 +15,7 @@ use reqsign_core::{Error, ErrorKind, HttpSend};
 use reqwest::{Client, Url, redirect};
 
 use super::answer::Failure;
+use crate::endpoint::within;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -131,18 +132,8 @@ impl Errand {
             }
             Ok((status, body.freeze()))
         };
-        let (status, body) = match self.clock.timeout(patience, answer).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) => {
-                let error: reqwest::Error = error;
-                let why = Chain(&error.without_url()).to_string();
-                return Err(Outcome::Unanswered(why));
-            }
-            None => {
-                let why = format!("no answer within {patience:?}");
-                return Err(Outcome::Unanswered(why));
-            }
-        };
+        let answer = within(patience, &self.clock, answer).await;
+        let (status, body) = answer.map_err(Outcome::Unanswered)?;
         if !status.is_success() || body.len() > LONGEST {
             return Err(Outcome::Failure(Failure::of(status, &body, &secrets)));
         }

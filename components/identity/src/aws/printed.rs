@@ -33,13 +33,10 @@ pub(super) async fn keys(
     environment.lend(&mut command);
     let what = format!("{profile}: no keys from its credential_process");
     let printed = program::ask((&what, "it is the shell"), command, clock).await?;
-    read(&printed).map_err(|why| OpenError::refused(format!("{what}: {why}")))
+    read(printed).map_err(|why| OpenError::refused(format!("{what}: {why}")))
 }
 
-fn read(printed: &[u8]) -> Result<Credential, String> {
-    // What cannot be read may have the keys in it.
-    let printed: Printed = serde_json::from_slice(printed)
-        .map_err(|error| format!("what it printed cannot be read ({:?})", error.classify()))?;
+fn read(printed: Printed) -> Result<Credential, String> {
     if printed.version != 1 {
         return Err(format!("it printed version {}, not 1", printed.version));
     }

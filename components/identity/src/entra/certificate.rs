@@ -125,6 +125,7 @@ fn decrypted(body: &str, password: &Secret) -> Result<SecretDocument, Certificat
 
 fn of_pfx(der: &[u8], password: &Secret) -> Result<AssertionKey, CertificateError> {
     use p12_keystore::error::Error;
+    const NONE: &str = "there is none in the PKCS#12";
     let archive = Pkcs12Archive::from_pkcs12(der, password.expose());
     let archive = archive.map_err(|error| match error {
         Error::MacError(_) | Error::UnpadError | Error::Pkcs5Error(_) => {
@@ -135,10 +136,8 @@ fn of_pfx(der: &[u8], password: &Secret) -> Result<AssertionKey, CertificateErro
         | Error::InvalidParameters => CertificateError::Encryption,
         other => CertificateError::Broken(other),
     })?;
-    let key = archive.keys.first().ok_or_else(|| {
-        let problem = "there is none in the PKCS#12";
-        CertificateError::Key(AssertionKeyError::Key(problem.into()))
-    })?;
+    let key = archive.keys.first();
+    let key = key.ok_or_else(|| AssertionKeyError::Key(NONE.into()))?;
     let id = key.local_key_id.as_ref().map(|id| &id.0);
     let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.key.as_der()));
     let named = |bag: &&CertificateBag| id.is_some() && bag.local_key_id.as_ref() == id;
@@ -152,7 +151,6 @@ fn of_pfx(der: &[u8], password: &Secret) -> Result<AssertionKey, CertificateErro
             other => return Ok(other?),
         }
     }
-    let problem = "there is none in the PKCS#12";
-    let none = || AssertionKeyError::Certificate(problem.into());
+    let none = || AssertionKeyError::Certificate(NONE.into());
     Err(last.unwrap_or_else(none).into())
 }

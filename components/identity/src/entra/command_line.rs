@@ -29,7 +29,7 @@ pub(super) async fn ask(
         command.args(["--tenant", tenant]);
     }
     let said = program::ask((WHAT, "it is Azure's CLI"), command, clock).await?;
-    grant(&said, clock).map_err(|why| OpenError::refused(format!("{WHAT}: {why}")))
+    grant(said, clock).map_err(|why| OpenError::refused(format!("{WHAT}: {why}")))
 }
 
 /// What it prints.
@@ -64,10 +64,7 @@ impl Said {
     }
 }
 
-fn grant(said: &[u8], clock: &Clock) -> Result<Grant, String> {
-    // What cannot be read may have the token in it.
-    let said: Said = serde_json::from_slice(said)
-        .map_err(|error| format!("what it printed cannot be read ({:?})", error.classify()))?;
+fn grant(said: Said, clock: &Clock) -> Result<Grant, String> {
     if said.access_token.is_empty() {
         return Err("there is no accessToken in what it printed".into());
     }

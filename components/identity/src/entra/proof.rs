@@ -1,6 +1,5 @@
 //! What an application shows at Entra ID to prove who it is.
 
-use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,17 +8,14 @@ use bindery_contract::settings::Secret;
 use bindery_contract::{Clock, OpenError};
 use ring::digest;
 use serde_json::json;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
 
 use super::certificate;
 use crate::assertion::{Algorithm, AssertionKey, encode};
+use crate::file;
 
 /// How long what the client signs is valid.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// The most that is read of a file, in bytes: a certificate with all its chain is far smaller.
-const LARGEST: u64 = 1024 * 1024;
 
 /// What an application shows.
 pub(super) enum Proof<'a> {
@@ -47,8 +43,7 @@ impl Proof<'_> {
         let key = match self {
             Self::Secret(secret) => return Ok(Shown::Secret(secret)),
             Self::AssertionFile(file) => {
-                let assertion = String::from_utf8(contents(file).await?)
-                    .map_err(|_| OpenError::refused(format!("{} is no text", file.display())))?;
+                let assertion = file::text(file).await?;
                 return Ok(Shown::Assertion(assertion.trim().to_owned()));
             }
             Self::Certificate(key) => *key,
@@ -68,7 +63,7 @@ impl Proof<'_> {
 
 /// The certificate in a file. To undo an encryption takes its time.
 async fn certificate(file: &Path, password: &Secret) -> Result<AssertionKey, OpenError> {
-    let bytes = contents(file).await?;
+    let bytes = file::contents(file).await?;
     let password = password.clone();
     let reading = spawn_blocking(move || certificate::read(&bytes, &password));
     let read = match reading.await {
@@ -79,21 +74,4 @@ async fn certificate(file: &Path, password: &Secret) -> Result<AssertionKey, Ope
         },
     };
     read.map_err(|error| OpenError::refused(format!("{} {error}", file.display())))
-}
-
-/// What a file holds that others replace.
-async fn contents(file: &Path) -> Result<Vec<u8>, OpenError> {
-    let reading = async {
-        let mut bytes = Vec::new();
-        let opened = File::open(file).await?;
-        opened.take(LARGEST + 1).read_to_end(&mut bytes).await?;
-        Ok(bytes)
-    };
-    let bytes: io::Result<Vec<u8>> = reading.await;
-    let why = match bytes {
-        Ok(bytes) if bytes.len() as u64 <= LARGEST => return Ok(bytes),
-        Ok(_) => format!("is larger than {LARGEST} bytes"),
-        Err(error) => format!("cannot be read: {error}"),
-    };
-    Err(OpenError::refused(format!("{} {why}", file.display())))
 }
