@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bindery_contract::settings::{Conventions, Properties, decode};
-use bindery_contract::{Clock, ContextParts, Host, OpenContext, OpenError, Role};
+use bindery_contract::{Clock, Host, OpenContext, OpenError};
 use bindery_identity::{AccessKeys, Aws, AwsSettings, Environment, Provider, Token, Tokens};
+use bindery_testkit::context::parts;
 use bindery_testkit::identity::{Identity, Reply};
 use bindery_testkit::ports;
 use reqsign_core::time::Timestamp;
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/orders";
 const STS: &str = "AWS_ENDPOINT_URL_STS";
@@ -401,17 +400,7 @@ impl Host for Deaf {
 }
 
 fn tokens(aws: Aws) -> Tokens<Aws> {
-    let cx = OpenContext::new(ContextParts {
-        component: "subject".into(),
-        role: Role::Output,
-        identity: Arc::default(),
-        clock: Clock::system(),
-        runtime: Handle::current(),
-        closing: CancellationToken::new(),
-        workers: 1,
-        host: Arc::new(Deaf),
-    });
-    Tokens::new(aws, &cx)
+    Tokens::new(aws, &OpenContext::new(parts(Arc::new(Deaf))))
 }
 
 #[tokio::test]

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use bindery_contract::{Cause, Clock, ContextParts, Host, OpenContext, OpenError, Role};
+use bindery_contract::{Cause, Clock, ContextParts, Host, OpenContext, OpenError};
 use bindery_identity::{Provider, Token, Tokens};
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use bindery_testkit::context::parts;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -68,14 +67,8 @@ impl Host for Ear {
 fn context() -> (OpenContext, Arc<Ear>) {
     let ear = Arc::new(Ear(Mutex::default()));
     let cx = OpenContext::new(ContextParts {
-        component: "subject".into(),
-        role: Role::Output,
-        identity: Arc::default(),
         clock: Clock::paused(SystemTime::UNIX_EPOCH),
-        runtime: Handle::current(),
-        closing: CancellationToken::new(),
-        workers: 1,
-        host: Arc::clone(&ear) as Arc<dyn Host>,
+        ..parts(ear.clone())
     });
     (cx, ear)
 }

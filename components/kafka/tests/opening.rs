@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bindery_contract::settings::{GoDuration, Properties, RetryPolicy};
 use bindery_contract::{
-    Cause, Clock, ContextParts, Host, Identity, OpenContext, OpenError, Opened, Registration, Role,
-    Source,
+    Cause, Clock, ContextParts, Host, OpenContext, OpenError, Opened, Registration, Role, Source,
 };
 use bindery_kafka::Kafka;
+use bindery_testkit::context::parts;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaRespErr as Answer;
-use tokio_util::sync::CancellationToken;
 
 struct Deaf;
 
@@ -27,14 +26,8 @@ impl Host for Deaf {
 
 async fn open(role: Role, settings: &[(&str, &str)]) -> Result<Opened, OpenError> {
     let cx = OpenContext::new(ContextParts {
-        component: "kafka".into(),
         role,
-        identity: Arc::new(Identity::default()),
-        clock: Clock::system(),
-        runtime: tokio::runtime::Handle::current(),
-        closing: CancellationToken::new(),
-        workers: 1,
-        host: Arc::new(Deaf),
+        ..parts(Arc::new(Deaf))
     });
     let properties: Properties = settings.iter().copied().collect();
     let row = Registration::of::<Kafka>();

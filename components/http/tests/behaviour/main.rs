@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use bindery_contract::settings::Properties;
 use bindery_contract::{
-    Cause, Clock, CollectError, ContextParts, DynOutput, Host, Invocation, InvokeError, Metadata,
-    OpenContext, Opened, Payload, Placement, Registration, ReplicaContext, Reply, Retry, Role,
+    Cause, Clock, CollectError, DynOutput, Host, Invocation, InvokeError, Metadata, OpenContext,
+    Opened, Payload, Placement, Registration, ReplicaContext, Reply, Retry,
 };
 use bindery_http::Http;
+use bindery_testkit::context::parts;
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 /// The binding, open.
 struct Subject(Box<dyn DynOutput>);
@@ -65,16 +65,7 @@ impl Subject {
     async fn open(settings: &[(&str, &str)]) -> Self {
         let properties: Properties = settings.iter().copied().collect();
         let prepared = Registration::of::<Http>().prepare(&properties).unwrap();
-        let cx = OpenContext::new(ContextParts {
-            component: "subject".into(),
-            role: Role::Output,
-            identity: Arc::default(),
-            clock: Clock::system(),
-            runtime: Handle::current(),
-            closing: CancellationToken::new(),
-            workers: 1,
-            host: Arc::new(Deaf),
-        });
+        let cx = OpenContext::new(parts(Arc::new(Deaf)));
         let opened = prepared.open(cx).await.unwrap();
         let Opened::Output(Placement::PerThread(replicas)) = opened else {
             panic!("each thread has its own")

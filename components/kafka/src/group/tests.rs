@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bindery_contract::credit::Credit;
 use bindery_contract::sink::{Delivery, Intake, IntakeSettings, Lanes};
-use bindery_contract::{Cause, Clock, ContextParts, Host, Identity, Order, Role, Source};
+use bindery_contract::{Cause, Clock, ContextParts, Host, Order, Role, Source};
+use bindery_testkit::context::parts;
 use bytes::Bytes;
 use futures_util::future::join;
 use rdkafka::consumer::BaseConsumer;
@@ -115,14 +116,9 @@ impl Scene {
             config.set(*key, *value);
         }
         let cx = OpenContext::new(ContextParts {
-            component: "in".into(),
             role: Role::Input,
-            identity: Arc::new(Identity::default()),
             clock: self.clock.clone(),
-            runtime: tokio::runtime::Handle::current(),
-            closing: CancellationToken::new(),
-            workers: 1,
-            host: self.said.clone(),
+            ..parts(self.said.clone())
         });
         Member::join(Arc::clone(&self.settings), &config, self.intake.sink(), cx).unwrap()
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bindery_contract::settings::Properties;
 use bindery_contract::{
-    Cause, Clock, ContextParts, DynOutput, Host, Identity, Instant, Invocation, InvokeError,
-    OpenContext, OpenError, Opened, Placement, Registration, Reply, Role,
+    Cause, Clock, ContextParts, DynOutput, Host, Instant, Invocation, InvokeError, OpenContext,
+    OpenError, Opened, Placement, Registration, Reply,
 };
 use bindery_postgresql::Postgres as Binding;
+use bindery_testkit::context::parts;
 use bindery_testkit::servers::Postgres;
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -83,14 +84,10 @@ impl Database {
         let prepared = prepared.map_err(OpenError::invalid)?;
         let (closing, disconnects) = (CancellationToken::new(), Arc::default());
         let cx = OpenContext::new(ContextParts {
-            component: "subject".into(),
-            role: Role::Output,
-            identity: Arc::new(Identity::default()),
-            clock: Clock::system(),
             runtime,
             closing: closing.clone(),
             workers: 2,
-            host: Arc::new(Ear(Arc::clone(&disconnects))),
+            ..parts(Arc::new(Ear(Arc::clone(&disconnects))))
         });
         match prepared.open(cx).await? {
             Opened::Output(Placement::Shared(output)) => Ok(Self {
