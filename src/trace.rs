@@ -124,7 +124,9 @@ pub(crate) fn is_trace_parent(text: &str) -> bool {
 /// A valid context of its own that nobody samples: better than the all-zero one that the
 /// reference passes on, which W3C calls invalid.
 pub(crate) fn fresh_parent() -> String {
-    let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
+    // Over all numbers, since a range costs a division; the chance of zero is none to speak of,
+    // and one takes its place.
+    let (trace, span) = (fastrand::u128(..).max(1), fastrand::u64(..).max(1));
     write_parent(trace.to_be_bytes(), span.to_be_bytes(), 0)
 }
 

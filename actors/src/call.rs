@@ -101,7 +101,13 @@ impl Core {
     /// # Errors
     /// See [`CallError`].
     pub async fn invoke(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
-        self.invoke_by(call, |call| self.dispatch(call)).await
+        match self.admit(&call)? {
+            None => self.dispatch(call).await,
+            Some(policy) => {
+                let dispatch = |call| self.dispatch(call);
+                Box::pin(self.invoke_protected(&call, &policy, dispatch)).await
+            }
+        }
     }
 
     /// The same without a way through a mailbox, where the current thread is a worker of this
@@ -109,30 +115,30 @@ impl Core {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn invoke_here(self: &Arc<Self>, call: Call) -> Result<Option<Reply>, CallError> {
+    pub async fn invoke_here(self: &Arc<Self>, call: &Call) -> Result<Option<Reply>, CallError> {
         let Some(worker) = Worker::here(self) else {
-            return Box::pin(self.invoke(call)).await;
+            return Box::pin(self.invoke(call.clone())).await;
         };
-        let routes = worker.routes();
-        self.invoke_by(call, |call| routes.call(call)).await
+        let routes = &worker.routes();
+        match self.admit(call)? {
+            None => routes.call(call).await,
+            // In a box, or every call that is not protected would carry its size around.
+            Some(policy) => {
+                let attempt = |call| async move { routes.call(&call).await };
+                Box::pin(self.invoke_protected(call, &policy, attempt)).await
+            }
+        }
     }
 
-    async fn invoke_by<F>(
-        self: &Arc<Self>,
-        call: Call,
-        attempt: impl Fn(Call) -> F,
-    ) -> Result<Option<Reply>, CallError>
-    where
-        F: Future<Output = Result<Option<Reply>, CallError>>,
-    {
+    /// What protects a call that may be made.
+    ///
+    /// # Errors
+    /// When it names no operation.
+    fn admit(&self, call: &Call) -> Result<Option<Arc<Policy>>, CallError> {
         if call.operation.is_empty() {
             return Err(CallError::NoOperation);
         }
-        match self.protection(&call.binding) {
-            None => attempt(call).await,
-            // In a box, or every call that is not protected would carry its size around.
-            Some(policy) => Box::pin(self.invoke_protected(call, &policy, attempt)).await,
-        }
+        Ok(self.protection(&call.binding))
     }
 
     /// What protects the calls of an output. A name that no output has gets nothing, or callers
@@ -146,7 +152,7 @@ impl Core {
 
     async fn invoke_protected<F>(
         self: &Arc<Self>,
-        call: Call,
+        call: &Call,
         policy: &Policy,
         dispatch: impl Fn(Call) -> F,
     ) -> Result<Option<Reply>, CallError>

@@ -18,6 +18,7 @@ use bindery_contract::{
     Deadline, DynOutput, Instant, Invocation, InvokeError, OpenError, Placement, ReplicaContext,
     Reply, Sent, panic_text,
 };
+use foldhash::fast::RandomState;
 use futures_util::FutureExt;
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -85,7 +86,7 @@ impl Router {
             core: Arc::clone(core),
             known: RefCell::new(Known {
                 table: core.table.load(),
-                outputs: HashMap::new(),
+                outputs: HashMap::default(),
             }),
         });
         let actor = Self {
@@ -124,7 +125,7 @@ impl Handler<Dispatch> for Router {
             let outcome = tokio::select! {
                 biased;
                 () = reply.closed() => return,
-                outcome = routes.call(call) => outcome,
+                outcome = routes.call(&call) => outcome,
             };
             // A caller that is gone does not want to know.
             let _ = reply.send(outcome);
@@ -154,7 +155,8 @@ pub(crate) struct Routes {
 /// A thread's copy of the table, and what it has of each output that it was asked for.
 struct Known {
     table: Arc<Table>,
-    outputs: HashMap<Arc<str>, Rc<Local>>,
+    /// By a quick hash: only names that an output has are in it, whatever callers ask for.
+    outputs: HashMap<Arc<str>, Rc<Local>, RandomState>,
 }
 
 /// Where a call goes now.
@@ -219,31 +221,31 @@ impl Known {
 impl Routes {
     /// Takes a call to the binding it names. Where that is away, or was lost before it heard of
     /// the call, the call waits for it once, within its deadline.
-    pub(crate) async fn call(&self, call: Call) -> Result<Option<Reply>, CallError> {
+    pub(crate) async fn call(&self, call: &Call) -> Result<Option<Reply>, CallError> {
         let mut patience = None;
         loop {
             let found = self.known.borrow_mut().find(&self.core, &call.binding);
             match found {
                 Found::Here(local) => {
-                    let error = match local.call(&call).await {
+                    let error = match local.call(call).await {
                         Err(error) => error,
                         answer => return answer,
                     };
                     // Nothing reached the other side: the next connection may have it.
                     let may_be_repeated = local.report_if_lost(&error) == Some(Sent::No);
-                    if !may_be_repeated || !self.is_time_left(&call, patience) {
+                    if !may_be_repeated || !self.is_time_left(call, patience) {
                         return Err(error);
                     }
-                    let until = *patience.get_or_insert_with(|| self.latest(&call));
+                    let until = *patience.get_or_insert_with(|| self.latest(call));
                     Box::pin(self.wait_for_another(&call.binding, local, until)).await;
                 }
                 Found::Away(away) => {
-                    let until = *patience.get_or_insert_with(|| self.latest(&call));
+                    let until = *patience.get_or_insert_with(|| self.latest(call));
                     Box::pin(self.wait_for(away, until)).await?;
                 }
                 Found::Paused(why) => return Err(CallError::Away(why)),
                 Found::Nowhere if self.core.desired().closed => return Err(CallError::Closed),
-                Found::Nowhere => return Err(CallError::NotFound(call.binding)),
+                Found::Nowhere => return Err(CallError::NotFound(call.binding.clone())),
             }
         }
     }

@@ -54,7 +54,7 @@ pub fn invoke(criterion: &mut Criterion) {
         bencher.iter_custom(|count| {
             bed.time(async |core| {
                 for _ in 0..count {
-                    core.invoke_here(call.clone()).await.unwrap();
+                    core.invoke_here(&call).await.unwrap();
                 }
             })
         });

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bindery_actors::{Call, CallError, Core, Operator};
 use bindery_contract::settings::Secret;
@@ -180,12 +182,15 @@ impl Api {
 
 /// The API as one worker has it. Every request counts who holds it, so each worker has a count of
 /// its own.
-pub(super) struct ApiHere(Arc<Api>);
+#[derive(Clone)]
+pub(super) struct ApiHere(Rc<OfWorker>);
+
+struct OfWorker(Arc<Api>);
 
 impl ApiHere {
     /// To be called on the worker.
-    pub(super) fn new(api: &Arc<Api>) -> web::Data<Self> {
-        web::Data::new(Self(Arc::clone(api)))
+    pub(super) fn new(api: &Arc<Api>) -> Self {
+        Self(Rc::new(OfWorker(Arc::clone(api))))
     }
 }
 
@@ -193,7 +198,7 @@ impl Deref for ApiHere {
     type Target = Api;
 
     fn deref(&self) -> &Api {
-        &self.0
+        &self.0.0
     }
 }
 
@@ -222,17 +227,13 @@ fn token_of(request: &HttpRequest) -> &[u8] {
 
 /// Every request passes here: which endpoint; may the caller; what trace does it carry on; then
 /// the endpoint itself; then the headers of every answer.
-pub(super) async fn serve(
-    request: HttpRequest,
-    payload: web::Payload,
-    api: web::Data<ApiHere>,
-) -> HttpResponse {
+pub(super) async fn serve(request: &HttpRequest, payload: Payload, api: &ApiHere) -> HttpResponse {
     let route = api.open_route(Route::of(request.method(), request.path()));
-    let trace = match trace_of(&request, &api.telemetry.traces) {
+    let trace = match trace_of(request, &api.telemetry.traces) {
         Ok(trace) => trace,
         Err(problem) => return of_wrong_baggage(problem, &api.telemetry.traces),
     };
-    if !route.needs_no_token() && !api.accepts(token_of(&request)) {
+    if api.has_token() && !route.needs_no_token() && !api.accepts(token_of(request)) {
         return reply::plain(StatusCode::UNAUTHORIZED, "invalid api token\n");
     }
     let traced = !matches!(route, Route::Healthz | Route::HealthzOutbound);
@@ -241,10 +242,10 @@ pub(super) async fn serve(
         Route::Healthz => api.health(request.query_string()),
         Route::HealthzOutbound => api.outbound_health(),
         // In a box, or every call of a binding would carry their size around.
-        route => Box::pin(api.answer(route, &request, payload, &trace)).await,
+        route => Box::pin(api.answer(route, request, payload, &trace)).await,
     };
     if traced {
-        echo_trace(&trace, response.headers_mut());
+        echo_trace(trace, response.headers_mut());
     }
     response
 }
@@ -255,7 +256,7 @@ impl Api {
         &self,
         route: Route<'_>,
         request: &HttpRequest,
-        payload: web::Payload,
+        payload: Payload,
         trace: &TraceContext,
     ) -> HttpResponse {
         match route {
@@ -271,12 +272,7 @@ impl Api {
     }
 
     /// `POST|PUT /v1.0/bindings/{name}` (runtime §1.1).
-    async fn invoke(
-        &self,
-        name: &str,
-        payload: web::Payload,
-        trace: &TraceContext,
-    ) -> HttpResponse {
+    async fn invoke(&self, name: &str, payload: Payload, trace: &TraceContext) -> HttpResponse {
         let binding = match decode("name", name) {
             Ok(binding) => binding,
             Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),
@@ -293,13 +289,12 @@ impl Api {
             }
         };
         trace.inject(&mut call.metadata);
-        let (binding, operation) = (call.binding.clone(), call.operation.clone());
         let counting = self.counts();
-        let outcome = self.core.invoke_here(call).await;
-        counting.over(&binding, &operation, outcome.is_ok());
+        let outcome = self.core.invoke_here(&call).await;
+        counting.over(&call.binding, &call.operation, outcome.is_ok());
         match outcome {
             Ok(answer) => reply::of_binding(answer),
-            Err(error) => reply::of_failed_call(&binding, &error),
+            Err(error) => reply::of_failed_call(&call.binding, &error),
         }
     }
 
@@ -375,7 +370,7 @@ impl Api {
     }
 
     /// `PUT /v1.0/metadata/{key}`: the raw body is the value.
-    pub(super) async fn set_metadata(&self, key: &str, payload: web::Payload) -> HttpResponse {
+    pub(super) async fn set_metadata(&self, key: &str, payload: Payload) -> HttpResponse {
         let key = match decode("key", key) {
             Ok(key) => key,
             Err(problem) => return reply::plain(StatusCode::BAD_REQUEST, problem),

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use actix_web::web;
+use actix_web::dev::Payload;
 use bindery_actors::Call;
 use bindery_contract::Metadata;
 use bindery_contract::request::{canonical_json, null_if_absent};
@@ -40,10 +40,7 @@ impl fmt::Display for BodyError {
 
 /// Reads a body of at most `limit` bytes; no limit is `None`. A body that comes in one piece is
 /// not copied.
-pub(super) async fn read(
-    mut payload: web::Payload,
-    limit: Option<usize>,
-) -> Result<Bytes, BodyError> {
+pub(super) async fn read(mut payload: Payload, limit: Option<usize>) -> Result<Bytes, BodyError> {
     let limit = limit.unwrap_or(usize::MAX);
     let mut first = Bytes::new();
     let mut joined: Option<BytesMut> = None;

@@ -1,13 +1,14 @@
 //! Pages of other origins, where `--allowed-origins` lets them call (runtime §6.1). Without the
 //! flag nothing here is in the path of a request.
 
+use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
     VARY,
 };
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::api::{self, ApiHere};
 use super::observed::{Port, observing};
@@ -105,12 +106,7 @@ impl Cors {
         Some(answer)
     }
 
-    async fn serve(
-        &self,
-        request: HttpRequest,
-        payload: web::Payload,
-        api: web::Data<ApiHere>,
-    ) -> HttpResponse {
+    async fn serve(&self, request: &HttpRequest, payload: Payload, api: &ApiHere) -> HttpResponse {
         if request.method() == Method::OPTIONS
             && let Some(answer) = self.preflight(request.headers())
         {
@@ -132,19 +128,13 @@ impl Cors {
 /// A request where origins count: a browser that asks first is answered before the token is
 /// looked at, everything else goes its way.
 pub(super) async fn serve(
-    request: HttpRequest,
-    payload: web::Payload,
-    api: web::Data<ApiHere>,
-    cors: web::Data<Cors>,
+    request: &HttpRequest,
+    payload: Payload,
+    api: &ApiHere,
+    cors: &Cors,
 ) -> HttpResponse {
-    observing(
-        Port::Api,
-        request,
-        payload,
-        api,
-        async move |request, payload, api| cors.serve(request, payload, api).await,
-    )
-    .await
+    let answer = async |request: &_, payload, api: &_| cors.serve(request, payload, api).await;
+    observing(Port::Api, request, payload, api, answer).await
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! `dapr-app-id`, or by the name in `Authorization: Basic`; the path is the method then.
 
 use actix_web::body::{BodyStream, SizedStream};
+use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream;
@@ -30,7 +31,7 @@ impl Api {
     pub(super) async fn invoke_app(
         &self,
         request: &HttpRequest,
-        payload: web::Payload,
+        payload: Payload,
         trace: &TraceContext,
     ) -> HttpResponse {
         if !self.lets_invoke() {

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderName, USER_AGENT};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use bindery_contract::Instant;
 use bytes::Bytes;
 use opentelemetry::KeyValue;
@@ -32,23 +33,23 @@ pub(super) enum Port {
 }
 
 /// Every request of the API passes here first.
-pub async fn observed(
-    request: HttpRequest,
-    payload: web::Payload,
-    api: web::Data<ApiHere>,
+pub(super) async fn observed(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &ApiHere,
 ) -> HttpResponse {
     observing(Port::Api, request, payload, api, serve).await
 }
 
 /// A request that is answered by `answer`.
-pub(super) async fn observing<F: Future<Output = HttpResponse>>(
+pub(super) async fn observing(
     port: Port,
-    request: HttpRequest,
-    payload: web::Payload,
-    api: web::Data<ApiHere>,
-    answer: impl FnOnce(HttpRequest, web::Payload, web::Data<ApiHere>) -> F,
+    request: &HttpRequest,
+    payload: Payload,
+    api: &ApiHere,
+    answer: impl AsyncFnOnce(&HttpRequest, Payload, &ApiHere) -> HttpResponse,
 ) -> HttpResponse {
-    let seen = Seen::begin(port, &request, &api);
+    let seen = Seen::begin(port, request, api);
     let response = answer(request, payload, api).await;
     match seen {
         Some(seen) => seen.answered(response),
@@ -58,7 +59,7 @@ pub(super) async fn observing<F: Future<Output = HttpResponse>>(
 
 /// A request that is observed.
 struct Seen {
-    api: web::Data<ApiHere>,
+    api: ApiHere,
     request: HttpRequest,
     port: Port,
     span: Option<Span>,
@@ -69,7 +70,7 @@ struct Seen {
 
 impl Seen {
     /// Nothing where nobody wants to know.
-    fn begin(port: Port, request: &HttpRequest, api: &web::Data<ApiHere>) -> Option<Self> {
+    fn begin(port: Port, request: &HttpRequest, api: &ApiHere) -> Option<Self> {
         let telemetry = api.telemetry();
         if !telemetry.watches_requests() {
             return None;

@@ -36,12 +36,18 @@ impl<'a> Route<'a> {
     /// The endpoint of a method and an encoded path. Doubled slashes and dot segments are
     /// cleaned away, one slash at the end is tolerated (runtime §6.1).
     pub(super) fn of(method: &Method, path: &'a str) -> Self {
-        let mut segments: Vec<&'a str> = Vec::with_capacity(4);
+        // As many as an endpoint has at most; what is deeper is counted only.
+        let (mut segments, mut depth) = ([""; 4], 0_usize);
         for segment in path.split('/') {
             match segment {
                 "" | "." => {}
-                ".." => drop(segments.pop()),
-                segment => segments.push(segment),
+                ".." => depth = depth.saturating_sub(1),
+                segment => {
+                    if let Some(place) = segments.get_mut(depth) {
+                        *place = segment;
+                    }
+                    depth += 1;
+                }
             }
         }
         let (get, put, post) = (
@@ -49,7 +55,7 @@ impl<'a> Route<'a> {
             method == Method::PUT,
             method == Method::POST,
         );
-        match segments.as_slice() {
+        match segments.get(..depth).unwrap_or_default() {
             ["v1.0", "bindings", name] if post || put => Self::Binding(name),
             ["v1.0", "healthz"] if get => Self::Healthz,
             ["v1.0", "healthz", "outbound"] if get => Self::HealthzOutbound,
@@ -123,7 +129,7 @@ impl<'a> Route<'a> {
 /// # Errors
 /// The plain-text answer for an escape that is none.
 pub(super) fn decode(parameter: &'static str, encoded: &str) -> Result<String, String> {
-    if !encoded.contains(['%', '+']) {
+    if !encoded.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(encoded.to_owned());
     }
     let mut decoded = Vec::with_capacity(encoded.len());
@@ -177,9 +183,11 @@ mod tests {
             assert_eq!(of(path), orders, "{path}");
         }
         assert_eq!(of("/v1.0/bindings/a%2Fb"), Route::Binding("a%2Fb"));
+        assert_eq!(of("/v1.0/bindings/a/b/c/d/../../../../orders"), orders);
         for path in [
             "/v1.0/bindings",
             "/v1.0/bindings/a/b",
+            "/v1.0/bindings/a/b/c/d",
             "/V1.0/bindings/a",
             "/",
             "/v1.0/healthz",

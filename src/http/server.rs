@@ -1,14 +1,16 @@
 //! The servers of the API.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_server::{Server, ServerHandle};
-use actix_service::ServiceFactory;
+use actix_service::{ServiceFactory, fn_service};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::web::ServiceConfig;
-use actix_web::{App, web};
+use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 
 use super::api::{Api, ApiHere};
 use super::connection::{ConnectionConfig, served_by};
@@ -125,26 +127,53 @@ impl Door {
         &self,
     ) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<C>
     {
-        self.api.core().work_here();
-        let app = App::new().app_data(ApiHere::new(&self.api));
-        let app = match &self.way {
-            Way::Api => app.default_service(web::to(observed)),
-            Way::WithCors(cors) => app
-                .app_data(web::Data::new(cors.clone()))
-                .default_service(web::to(cors::serve)),
-            Way::Public => app.default_service(web::to(public::serve)),
+        let (api, app) = (&self.api, App::new());
+        let app = match self.way.clone() {
+            Way::Api => app.default_service(answered(api, observed)),
+            Way::WithCors(cors) => {
+                let serve = async move |request: &_, payload, api: &_| {
+                    cors::serve(request, payload, api, &cors).await
+                };
+                app.default_service(answered(api, serve))
+            }
+            Way::Public => app.default_service(answered(api, public::serve)),
         };
         served_by(app, self.connections.clone())
     }
 }
 
+/// Answers every request on the current thread, which becomes a worker of the actors. Without the
+/// extractors of actix-web: the path of a call is short enough for them to count.
+fn answered<A>(
+    api: &Arc<Api>,
+    answer: A,
+) -> impl ServiceFactory<
+    ServiceRequest,
+    Config = (),
+    Response = ServiceResponse,
+    Error = Error,
+    InitError = (),
+> + use<A>
+where
+    A: AsyncFn(&HttpRequest, Payload, &ApiHere) -> HttpResponse + 'static,
+{
+    api.core().work_here();
+    let way = Rc::new((ApiHere::new(api), answer));
+    fn_service(move |asked: ServiceRequest| {
+        let way = Rc::clone(&way);
+        async move {
+            let (api, answer) = &*way;
+            let (request, payload) = asked.into_parts();
+            let response = answer(&request, payload, api).await;
+            Ok(ServiceResponse::new(request, response))
+        }
+    })
+}
+
 /// Mounts the API into a service that has an actix-web app of its own.
 pub fn mount(api: Arc<Api>) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
     move |config| {
-        api.core().work_here();
-        let scope = web::scope("/v1.0")
-            .app_data(ApiHere::new(&api))
-            .default_service(web::to(observed));
+        let scope = web::scope("/v1.0").default_service(answered(&api, observed));
         config.service(scope);
     }
 }

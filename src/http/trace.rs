@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use bytes::Bytes;
 
 use super::reply;
 use crate::telemetry::traces::{Place, Span, Traces};
@@ -47,7 +48,8 @@ pub(super) fn trace_of(request: &HttpRequest, traces: &Traces) -> Result<TraceCo
     if traces.are_off() {
         return Ok(TraceContext::none(baggage));
     }
-    let (parent, state) = (text(headers, &PARENT), text(headers, &STATE));
+    let parent = text(headers, &PARENT);
+    let state = parent.and_then(|_| text(headers, &STATE));
     Ok(TraceContext::new(parent, state, baggage))
 }
 
@@ -63,15 +65,12 @@ pub(super) fn of_wrong_baggage(problem: String, traces: &Traces) -> HttpResponse
 }
 
 /// Puts it into the headers of an answer.
-pub(super) fn echo_trace(trace: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn echo_trace(trace: TraceContext, headers: &mut HeaderMap) {
     if trace.parent.is_empty() {
         return;
     }
-    for (name, value) in [
-        (&PARENT, Some(&trace.parent)),
-        (&BAGGAGE, trace.baggage.as_ref()),
-    ] {
-        let value = value.map(|value| HeaderValue::from_str(value));
+    for (name, value) in [(&PARENT, Some(trace.parent)), (&BAGGAGE, trace.baggage)] {
+        let value = value.map(|value| HeaderValue::from_maybe_shared(Bytes::from(value)));
         if let Some(Ok(value)) = value {
             headers.insert(name.clone(), value);
         }

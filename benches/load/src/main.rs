@@ -2,8 +2,8 @@
 //!
 //! Every server is a process of its own, started anew by this program from this program, so that
 //! its CPU time, memory and wake-ups are its own. The two servers of a case take turns, round by
-//! round; what is reported are medians, and ratios of medians. Absolute figures of a shared
-//! machine are noise; the ratios are what counts.
+//! round; what is reported are medians, and the median of the ratios of CPU time side by side.
+//! Absolute figures of a shared machine are noise; the ratios are what counts.
 
 mod cases;
 mod client;
@@ -31,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(after_help = "\
 Examples:
   cargo run --release -p bindery-bench
-  cargo run --release -p bindery-bench -- --rounds 30 invoke http
+  cargo run --release -p bindery-bench -- --rounds 120 invoke http
   cargo run --release -p bindery-bench -- --quick")]
 struct Cli {
     /// What is measured; everything, if nothing is named.
@@ -41,7 +41,7 @@ struct Cli {
     #[arg(long)]
     quick: bool,
     /// How many rounds each server gets.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 60)]
     rounds: usize,
     /// How many requests or events make a round.
     #[arg(long, default_value_t = 40_000)]

@@ -15,7 +15,7 @@ pub struct Figures {
     p50: Option<f64>,
     p99: Option<f64>,
     /// CPU time per request or event, in microseconds.
-    pub cpu: f64,
+    cpu: f64,
     wakeups: f64,
     mebibytes: f64,
 }
@@ -43,8 +43,7 @@ impl Figures {
     /// The medians of all rounds; there is at least one.
     pub fn median(rounds: &[Self]) -> Self {
         let middle = |figure: fn(&Self) -> Option<f64>| {
-            let mut figures: Vec<f64> = rounds.iter().filter_map(figure).collect();
-            figures.sort_unstable_by(f64::total_cmp);
+            let figures = sorted(rounds.iter().filter_map(figure));
             figures.get(figures.len() / 2).copied()
         };
         let median = |figure| middle(figure).unwrap_or_default();
@@ -57,6 +56,37 @@ impl Figures {
             mebibytes: median(|round| Some(round.mebibytes)),
         }
     }
+}
+
+/// Bindery's CPU time as a multiple of plain's in the round beside it: what makes the machine slower
+/// for a while makes both slower.
+pub struct Ratios {
+    /// Half of the rounds are below it.
+    pub middle: f64,
+    /// A quarter of them.
+    low: f64,
+    /// Three quarters.
+    high: f64,
+}
+
+impl Ratios {
+    /// From the rounds of both; there is at least one of each.
+    pub fn of(plain: &[Figures], bindery: &[Figures]) -> Self {
+        let pairs = plain.iter().zip(bindery);
+        let ratios = sorted(pairs.map(|(plain, bindery)| bindery.cpu / plain.cpu));
+        let at = |quarters: usize| ratios[(ratios.len() * quarters / 4).min(ratios.len() - 1)];
+        Self {
+            middle: at(2),
+            low: at(1),
+            high: at(3),
+        }
+    }
+}
+
+fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    figures
 }
 
 fn micros(time: &Duration) -> f64 {
@@ -85,7 +115,7 @@ pub fn machine() {
 }
 
 /// The figures of servers that worked, as a table.
-pub fn rounds(case: &Case, size: &Size, plain: &Figures, bindery: &Figures) {
+pub fn rounds(case: &Case, size: &Size, [plain, bindery]: [Figures; 2], ratios: &Ratios) {
     let Size {
         rounds,
         requests,
@@ -114,7 +144,10 @@ pub fn rounds(case: &Case, size: &Size, plain: &Figures, bindery: &Figures) {
             row(what, a, b, 0);
         }
     }
-    row(&format!("CPU per {one}, µs"), plain.cpu, bindery.cpu, 2);
+    println!(
+        "| CPU per {one}, µs | {:.2} | {:.2} | {:.2} |",
+        plain.cpu, bindery.cpu, ratios.middle
+    );
     row(
         &format!("wake-ups per {one}"),
         plain.wakeups,
@@ -122,7 +155,11 @@ pub fn rounds(case: &Case, size: &Size, plain: &Figures, bindery: &Figures) {
         3,
     );
     row("memory, MiB", plain.mebibytes, bindery.mebibytes, 1);
-    println!("\nLimit: {} times the CPU of plain.\n", case.limit);
+    println!(
+        "\nLimit: {} times the CPU of plain. The ratio is of rounds side by side; in half of them \
+         it is from {:.2} to {:.2}.\n",
+        case.limit, ratios.low, ratios.high
+    );
 }
 
 /// The memory of servers whose connections are idle, as a table.

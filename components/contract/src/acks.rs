@@ -10,6 +10,7 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use foldhash::fast::RandomState;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::sink::{Ack, Nack, Pending};
@@ -56,9 +57,13 @@ impl<T: Unpin> Concurrent<T> {
     /// The next answer. Waits for ever while nothing is pending, so it can stand in a
     /// `select!`. Safe to cancel.
     pub async fn next(&mut self) -> (T, Ack) {
-        match self.pending.next().await {
-            Some(answered) => answered,
-            None => future::pending().await,
+        future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(T, Ack)> {
+        match ready!(self.pending.poll_next_unpin(cx)) {
+            Some(answered) => Poll::Ready(answered),
+            None => Poll::Pending,
         }
     }
 
@@ -82,8 +87,11 @@ impl<T: Unpin> Default for Concurrent<T> {
 /// Waits for many events at once and says how far each key's position may move.
 pub struct InOrder<K, P> {
     pending: Concurrent<(K, u64, P)>,
-    keys: HashMap<K, Line<P>>,
+    /// By a quick hash: the keys are the source's own.
+    keys: HashMap<K, Line<P>, RandomState>,
     next_line: u64,
+    /// What nobody was told yet; of a key, one step at most before it is stuck.
+    learned: VecDeque<Progress<K, P>>,
 }
 
 /// What is under way of one key, from its first event until all are settled or it is forgotten.
@@ -115,6 +123,14 @@ pub enum Progress<K, P> {
     },
 }
 
+impl<K, P> Progress<K, P> {
+    fn key(&self) -> &K {
+        match self {
+            Self::Upto { key, .. } | Self::Stuck { key, .. } => key,
+        }
+    }
+}
+
 impl<K, P> InOrder<K, P>
 where
     K: Clone + Eq + Hash + Unpin,
@@ -124,8 +140,9 @@ where
     pub fn new() -> Self {
         Self {
             pending: Concurrent::new(),
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             next_line: 0,
+            learned: VecDeque::new(),
         }
     }
 
@@ -143,34 +160,47 @@ where
         self.pending.track((key, line.number, position), pending);
     }
 
-    /// The next step forward, or the next event that blocks its key. Waits for ever while
-    /// nothing is pending. Safe to cancel.
+    /// The next step forward, as far as is known by now, or the next event that blocks its key.
+    /// Waits for ever while nothing is pending. Safe to cancel.
     pub async fn next(&mut self) -> Progress<K, P> {
-        loop {
-            let ((key, number, position), ack) = self.pending.next().await;
-            // Another line or none: the key was forgotten while this was under way.
-            let line = self.keys.get_mut(&key);
-            let Some(line) = line.filter(|line| line.number == number) else {
-                continue;
-            };
-            match ack {
-                Ack::Nacked(reason) => {
-                    return Progress::Stuck {
-                        key,
-                        position,
-                        reason,
-                    };
-                }
-                Ack::Acked(_) => {
-                    let moved = line.settled.settled(position);
-                    if line.settled.is_empty() {
-                        self.keys.remove(&key);
-                    }
-                    if let Some(position) = moved {
-                        return Progress::Upto { key, position };
-                    }
+        future::poll_fn(|cx| {
+            if self.learned.is_empty() {
+                // All answers at once: many of them are one step of their key.
+                while let Poll::Ready((of, ack)) = self.pending.poll_next(cx) {
+                    self.learn(of, ack);
                 }
             }
+            let next = self.learned.pop_front();
+            next.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    fn learn(&mut self, (key, number, position): (K, u64, P), ack: Ack) {
+        // Another line or none: the key was forgotten while this was under way.
+        let line = self.keys.get_mut(&key);
+        let Some(line) = line.filter(|line| line.number == number) else {
+            return;
+        };
+        if let Ack::Nacked(reason) = ack {
+            self.learned.push_back(Progress::Stuck {
+                key,
+                position,
+                reason,
+            });
+            return;
+        }
+        let moved = line.settled.settled(position);
+        if line.settled.is_empty() {
+            self.keys.remove(&key);
+        }
+        let Some(position) = moved else {
+            return;
+        };
+        let mut last = self.learned.iter_mut().rev();
+        match last.find(|progress| *progress.key() == key) {
+            Some(Progress::Upto { position: upto, .. }) => *upto = position,
+            _ => self.learned.push_back(Progress::Upto { key, position }),
         }
     }
 
@@ -178,6 +208,7 @@ where
     /// For a partition that was taken away.
     pub fn forget(&mut self, key: &K) {
         self.keys.remove(key);
+        self.learned.retain(|progress| progress.key() != key);
     }
 
     /// How many events are pending.
@@ -185,9 +216,9 @@ where
         self.pending.len()
     }
 
-    /// Whether none is.
+    /// Whether none is, and [`next`](Self::next) has nothing to say any more.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.learned.is_empty()
     }
 
     /// How many events of `key` are held back behind one that is not acknowledged yet, itself
@@ -290,6 +321,33 @@ mod tests {
         let (key, position) = ("key", 1);
         let moved = acks.next().now_or_never();
         assert_eq!(moved, Some(Progress::Upto { key, position }));
+    }
+
+    #[test]
+    fn what_is_known_at_once_is_one_step_for_each_key() {
+        let lanes = Kept::with_slots(9);
+        let sink = intake(Source::Queue, 9, &lanes).sink();
+        let send = || permit(&sink).unwrap().send(Event::new("x"));
+        let mut acks = InOrder::new();
+        for (key, position) in [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2), ("a", 4)] {
+            acks.track(key, position, send());
+        }
+        // In the order in which they were sent; the last one is not answered.
+        (0..4).for_each(|_| lanes.take().ack("taken".into()));
+        lanes.take().nack(Nack::Stopped);
+        let mut next = || acks.next().now_or_never();
+        let upto = |key, position| Some(Progress::Upto { key, position });
+        let stuck = Progress::Stuck {
+            key: "b",
+            position: 2,
+            reason: Nack::Stopped,
+        };
+        let steps = [next(), next(), next(), next()];
+        assert_eq!(steps, [upto("a", 3), upto("b", 1), Some(stuck), None]);
+        lanes.take().ack("at last".into());
+        acks.forget(&"b");
+        assert_eq!(acks.next().now_or_never(), upto("a", 4));
+        assert!(acks.is_empty());
     }
 
     #[test]

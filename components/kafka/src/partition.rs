@@ -35,6 +35,9 @@ pub(crate) struct Partition {
     pub(crate) revoked: CancellationToken,
 }
 
+/// How many events that were sent are looked at together.
+const AT_ONCE: usize = 64;
+
 /// An event that was sent.
 struct Sent {
     offset: i64,
@@ -119,16 +122,19 @@ impl Partition {
     async fn settle(&self, mut sent: mpsc::UnboundedReceiver<Sent>) -> Result<(), ReadError> {
         let mut under_way = InOrder::new();
         let mut rooms = VecDeque::new();
+        let mut new = Vec::new();
         let mut more = true;
         while more || !under_way.is_empty() {
             tokio::select! {
-                next = sent.recv(), if more => match next {
-                    Some(Sent { offset, pending, room }) => {
+                // Nobody sends while this runs, so what was sent comes to an end.
+                biased;
+                count = sent.recv_many(&mut new, AT_ONCE), if more => {
+                    more = count > 0;
+                    for Sent { offset, pending, room } in new.drain(..) {
                         under_way.track((), offset, pending);
                         rooms.push_back((offset, room));
                     }
-                    None => more = false,
-                },
+                }
                 progress = under_way.next() => match progress {
                     Progress::Upto { position, .. } => {
                         self.store(position);

@@ -241,7 +241,7 @@ impl Stand {
         };
         // As the sidecar does before anybody can call it.
         self.runtime.loaded().await;
-        match self.core().invoke_here(call).await? {
+        match self.core().invoke_here(&call).await? {
             None => Ok(None),
             Some(Reply { data, metadata }) => {
                 let data = data.collect(64 << 20).await.expect("a whole reply");

@@ -49,8 +49,9 @@ impl Value {
                 counts,
                 sum,
             } => {
-                let bucket = bounds.partition_point(|bound| *bound < amount);
-                if let Some(count) = counts.get(bucket) {
+                // From the first, since most is quick and short; what is neither can afford it.
+                let bucket = bounds.iter().position(|bound| amount <= *bound);
+                if let Some(count) = counts.get(bucket.unwrap_or(bounds.len())) {
                     add(count, 1);
                 }
                 add(sum, amount);

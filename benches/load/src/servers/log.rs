@@ -74,13 +74,17 @@ async fn settle(
     mut sent: mpsc::UnboundedReceiver<(usize, usize, Pending)>,
 ) -> Result<(), ReadError> {
     let mut acks = InOrder::new();
+    let mut new = Vec::new();
     let mut more = true;
     while more || !acks.is_empty() {
         tokio::select! {
-            next = sent.recv(), if more => match next {
-                Some((number, offset, pending)) => acks.track(number, offset, pending),
-                None => more = false,
-            },
+            biased;
+            count = sent.recv_many(&mut new, 64), if more => {
+                more = count > 0;
+                for (number, offset, pending) in new.drain(..) {
+                    acks.track(number, offset, pending);
+                }
+            }
             progress = acks.next() => if let Progress::Stuck { reason, .. } = progress {
                 return Err(ReadError::disconnected(reason));
             },
