@@ -41,7 +41,7 @@ struct Cli {
     #[arg(long)]
     quick: bool,
     /// How many rounds each server gets.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 40)]
     rounds: usize,
     /// How many requests or events make a round.
     #[arg(long, default_value_t = 40_000)]
