@@ -107,9 +107,10 @@ impl Door {
         if self.is_closed(request.uri().path()) {
             return status::of_closed_method().into_http();
         }
-        let token = request.headers().get("dapr-api-token");
-        if !self.api.accepts(token.map_or(&[], HeaderValue::as_bytes)) {
-            return status::of_missing_token(token.is_some()).into_http();
+        let token = || request.headers().get("dapr-api-token");
+        let given = || token().map_or(&[][..], HeaderValue::as_bytes);
+        if !self.api.accepts(given) {
+            return status::of_missing_token(token().is_some()).into_http();
         }
         let trace = match request.extensions_mut().remove::<Trace>() {
             // That of its span.

@@ -144,10 +144,8 @@ pub fn rounds(case: &Case, size: &Size, [plain, bindery]: [Figures; 2], ratios: 
             row(what, a, b, 0);
         }
     }
-    println!(
-        "| CPU per {one}, µs | {:.2} | {:.2} | {:.2} |",
-        plain.cpu, bindery.cpu, ratios.middle
-    );
+    let cpu = format!("CPU per {one}, µs");
+    line(&cpu, plain.cpu, bindery.cpu, 2, ratios.middle);
     row(
         &format!("wake-ups per {one}"),
         plain.wakeups,
@@ -202,6 +200,9 @@ fn columns() {
 }
 
 fn row(what: &str, plain: f64, bindery: f64, digits: usize) {
-    let ratio = bindery / plain;
+    line(what, plain, bindery, digits, bindery / plain);
+}
+
+fn line(what: &str, plain: f64, bindery: f64, digits: usize, ratio: f64) {
     println!("| {what} | {plain:.digits$} | {bindery:.digits$} | {ratio:.2} |");
 }

@@ -32,7 +32,7 @@ pub fn compare(
     work: impl Fn(&mut Server) -> io::Result<Sample>,
 ) -> io::Result<bool> {
     let mut rounds: [Vec<Figures>; 2] = [Vec::new(), Vec::new()];
-    while rounds[0].len() < size.rounds {
+    for first in (0..size.rounds).step_by(ROUNDS_OF_A_LIFE) {
         let other_side = case.other_side.map(|kind| Server::start(kind, 0));
         let other_side = other_side.transpose()?;
         let to = other_side.as_ref().map_or(0, |server| server.port);
@@ -44,8 +44,7 @@ pub fn compare(
             // Caches, pools and allocators reach their working size before anything is counted.
             work(server)?;
         }
-        for _ in 0..ROUNDS_OF_A_LIFE.min(size.rounds - rounds[0].len()) {
-            let round = rounds[0].len();
+        for round in first..size.rounds.min(first + ROUNDS_OF_A_LIFE) {
             crate::progress(case, round + 1, size);
             // In going first they take turns too.
             for which in [round % 2, 1 - round % 2] {
